@@ -1,0 +1,126 @@
+//! Frames between an operator's command and a relay: requests and reports, as named maps that tolerate unknown fields.
+//! The reports are also what the commands print with `--json`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::name::{CacheName, NodeName, SiteName};
+
+/// What the operator wants.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// Everything about the relay. Answered by [`Status`].
+    Status,
+    /// Stop the link to this peer, and take nothing from it. Answered by [`LinkReport`].
+    TakeOffline {
+        /// The peer.
+        peer: SiteName,
+    },
+    /// Undo [`Request::TakeOffline`]. Answered by [`LinkReport`].
+    BringOnline {
+        /// The peer.
+        peer: SiteName,
+    },
+}
+
+/// What the relay answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Report {
+    /// To [`Request::Status`].
+    Status(Box<Status>),
+    /// To [`Request::TakeOffline`] and [`Request::BringOnline`].
+    Link(LinkReport),
+}
+
+/// A relay at one moment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Its site.
+    pub site: SiteName,
+    /// Its present run, as `SITE/RUN`.
+    pub origin: String,
+    /// Version of the software.
+    pub software: String,
+    /// Whether it serves reads and writes.
+    pub ready: bool,
+    /// Why not, where it does not.
+    pub not_ready_because: Option<String>,
+    /// Head of its change log.
+    pub head: u64,
+    /// Milliseconds since it started.
+    pub uptime_ms: u64,
+    /// Bytes of live records in the log.
+    pub log_live_bytes: u64,
+    /// Bytes of superseded records that compaction has not yet taken out.
+    pub log_dead_bytes: u64,
+    /// V, as origin and clock.
+    pub seen: Vec<(String, u64)>,
+    /// G, as origin and clock.
+    pub dropped: Vec<(String, u64)>,
+    /// Connected nodes and commands.
+    pub sessions: Vec<SessionReport>,
+    /// The outgoing links, by peer.
+    pub links: Vec<LinkReport>,
+    /// The caches, by name.
+    pub caches: Vec<CacheReport>,
+    /// Site view, as logged.
+    pub site_view: String,
+    /// Relay view, as logged.
+    pub relay_view: String,
+}
+
+/// One session.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SessionReport {
+    /// The node's name; commands show as `NODE/cli`.
+    pub node: NodeName,
+    /// Its own site.
+    pub site: SiteName,
+    /// Whether it is in the site view.
+    pub member: bool,
+    /// Address and port.
+    pub address: String,
+    /// Subscriptions that it holds.
+    pub subscriptions: u32,
+    /// Milliseconds since it connected.
+    pub connected_ms: u64,
+}
+
+/// One link and what comes the other way.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LinkReport {
+    /// The peer's site.
+    pub peer: SiteName,
+    /// Where it is dialled.
+    pub address: String,
+    /// `offline`, `waiting`, `connecting`, `handshaking`, `streaming`, `transferring`, `reconciling` or `faulted`.
+    pub state: String,
+    /// Reason or progress, in words; empty where the state says all.
+    pub detail: String,
+    /// Whether the peer's link to this relay streams.
+    pub incoming: bool,
+    /// Changes that the peer has not acknowledged.
+    pub lag_changes: u64,
+    /// Age of the oldest of them in seconds.
+    pub lag_seconds: f64,
+    /// The peer's wall clock less this relay's, in milliseconds, where known.
+    pub skew_ms: Option<i64>,
+}
+
+/// One cache.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CacheReport {
+    /// Its name.
+    pub name: CacheName,
+    /// `latest` or `remove_wins`.
+    pub merge: String,
+    /// `async` or `local`.
+    pub replicate: String,
+    /// Live entries.
+    pub entries: u64,
+    /// Tombstones and marks.
+    pub tombstones: u64,
+    /// Bytes of keys and values of live entries.
+    pub bytes: u64,
+}

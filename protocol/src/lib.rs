@@ -1,0 +1,15 @@
+//! What travels between nodes and relays, and between relays: names, versions, records, frames and their codec.
+//!
+//! No runtime, no I/O, no clock. The bytes are described in `WIRE.md`.
+#![forbid(unsafe_code)]
+
+pub mod blob;
+pub mod error;
+pub mod frame;
+pub mod name;
+pub mod position;
+pub mod record;
+pub mod time;
+pub mod token;
+pub mod vector;
+pub mod version;

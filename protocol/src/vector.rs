@@ -1,0 +1,123 @@
+//! Vectors: for each origin, a clock. The seen vector V, the dropped vector G and the contexts of records are vectors.
+
+use std::{fmt, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use crate::version::{Clock, Origin, Version};
+
+/// For each origin, a clock; an origin that is not in it stands at [`Clock::ZERO`]. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, Hash, Default)]
+pub struct Vector(Arc<Vec<(Origin, Clock)>>); // sorted by origin, no zero clocks
+
+impl Vector {
+    /// The empty vector, which covers nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The clock of `origin`.
+    pub fn clock(&self, origin: &Origin) -> Clock {
+        self.0.binary_search_by(|(o, _)| o.cmp(origin)).map_or(Clock::ZERO, |at| self.0[at].1)
+    }
+
+    /// Whether it speaks for `version`.
+    pub fn covers(&self, version: &Version) -> bool {
+        self.clock(&version.origin) >= version.clock
+    }
+
+    /// Whether it covers all that `other` does.
+    pub fn includes(&self, other: &Vector) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || other.0.iter().all(|(o, c)| self.clock(o) >= *c)
+    }
+
+    /// Raises the clock of `origin` to `clock`; tells whether that changed anything.
+    pub fn raise(&mut self, origin: Origin, clock: Clock) -> bool {
+        if clock == Clock::ZERO {
+            return false;
+        }
+        match self.0.binary_search_by(|(o, _)| o.cmp(&origin)) {
+            Ok(at) if self.0[at].1 >= clock => return false,
+            Ok(at) => Arc::make_mut(&mut self.0)[at].1 = clock,
+            Err(at) => Arc::make_mut(&mut self.0).insert(at, (origin, clock)),
+        }
+        true
+    }
+
+    /// Raises every component to that of `other`; tells whether that changed anything.
+    pub fn join(&mut self, other: &Vector) -> bool {
+        if self.includes(other) {
+            return false;
+        }
+        for (origin, clock) in other.iter() {
+            self.raise(origin, clock);
+        }
+        true
+    }
+
+    /// The greatest vector that both include.
+    pub fn meet(&self, other: &Vector) -> Vector {
+        let lower = |(o, c): (Origin, Clock)| (o, c.min(other.clock(&o)));
+        Vector(Arc::new(self.iter().map(lower).filter(|(_, c)| *c > Clock::ZERO).collect()))
+    }
+
+    /// The components of `self` that are beyond those of `base`: what must travel for one who has `base`.
+    pub fn beyond(&self, base: &Vector) -> Vector {
+        Vector(Arc::new(self.iter().filter(|(o, c)| base.clock(o) < *c).collect()))
+    }
+
+    /// Takes `origin` out, as when it is settled or its site decommissioned.
+    pub fn forget(&mut self, origin: &Origin) {
+        if let Ok(at) = self.0.binary_search_by(|(o, _)| o.cmp(origin)) {
+            Arc::make_mut(&mut self.0).remove(at);
+        }
+    }
+
+    /// Origins and clocks, by origin.
+    pub fn iter(&self) -> impl Iterator<Item = (Origin, Clock)> + '_ {
+        self.0.iter().copied()
+    }
+
+    /// Number of origins.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether it covers nothing.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The greatest clock in it.
+    pub fn greatest(&self) -> Clock {
+        self.0.iter().map(|(_, c)| *c).max().unwrap_or(Clock::ZERO)
+    }
+}
+
+impl FromIterator<(Origin, Clock)> for Vector {
+    fn from_iter<I: IntoIterator<Item = (Origin, Clock)>>(pairs: I) -> Self {
+        let mut vector = Vector::new();
+        for (origin, clock) in pairs {
+            vector.raise(origin, clock);
+        }
+        vector
+    }
+}
+
+impl Serialize for Vector {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_seq(self.0.iter())
+    }
+}
+
+impl<'de> Deserialize<'de> for Vector {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        Ok(Vec::<(Origin, Clock)>::deserialize(d)?.into_iter().collect())
+    }
+}
+
+impl fmt::Debug for Vector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}

@@ -1,0 +1,4 @@
+//! The relay of Landbridge.
+#![forbid(unsafe_code)]
+
+pub mod engine;
