@@ -1,4 +1,6 @@
 //! The relay of Landbridge.
 #![forbid(unsafe_code)]
 
+pub mod certs;
+pub mod config;
 pub mod engine;

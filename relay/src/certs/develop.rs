@@ -1,0 +1,243 @@
+//! A certificate authority and certificates for development: the command `certs`.
+//!
+//! In the directory: `ca.pem`, `ca.key`; per site `SITE.relay.pem` (server, and peer of the others) and `SITE.admin.pem`
+//! (operator, and node of any name); per node `NODE.pem`; each with its `.key`. What is there is kept, so that sites and
+//! nodes can be added later under the same authority. Nothing is ever overwritten.
+
+use std::{
+    collections::BTreeSet,
+    fs::OpenOptions,
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use landbridge_protocol::{
+    name::{NodeName, SiteName},
+    time::Timestamp,
+};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    SanType, string::Ia5String,
+};
+use time::{Duration, OffsetDateTime};
+
+use super::{
+    files::{CertsError, Identity, certificates},
+    names::{CertificateNames, Grant, Role},
+};
+
+/// What is wanted.
+#[derive(Debug, Clone)]
+pub struct Development {
+    /// Where the files go; made if need be.
+    pub dir: PathBuf,
+    /// A relay's and an operator's certificate for each.
+    pub sites: Vec<SiteName>,
+    /// A node's certificate for each.
+    pub nodes: Vec<(SiteName, NodeName)>,
+    /// From when they are good, less an hour for clocks that are behind.
+    pub now: Timestamp,
+}
+
+/// What was done.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Files that are new.
+    pub written: Vec<PathBuf>,
+    /// Files that were there, fit, and were left as they were.
+    pub kept: Vec<PathBuf>,
+}
+
+/// Why not.
+#[derive(Debug, thiserror::Error)]
+pub enum DevelopError {
+    /// Two of what is wanted would have the same file.
+    #[error("two certificates would be named {0}: give the site or the node another name")]
+    SameName(String),
+    /// Half of a pair.
+    #[error("{} is there without {}: put it back, or move the first away", there.display(), missing.display())]
+    HalfAPair {
+        /// What is there.
+        there: PathBuf,
+        /// What is not.
+        missing: PathBuf,
+    },
+    /// A certificate that is there and is another one's.
+    #[error("{} is there, and is not the certificate of {wanted}: move it away, or use another directory", path.display())]
+    AnotherOnes {
+        /// The file.
+        path: PathBuf,
+        /// Whose it would be.
+        wanted: String,
+    },
+    /// A pair that is there and can't be used.
+    #[error("what is there can't be used: {0}; move it away, or use another directory")]
+    Unusable(#[from] CertsError),
+    /// A file or directory that can't be written.
+    #[error("can't write {}", path.display())]
+    Write {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The authority's own files don't make an authority.
+    #[error("{} and its key don't make a certificate authority: {source}", path.display())]
+    Authority {
+        /// The certificate's file.
+        path: PathBuf,
+        /// Why.
+        source: rcgen::Error,
+    },
+    /// The cryptography fails.
+    #[error("can't make a certificate")]
+    Make(#[from] rcgen::Error),
+}
+
+const AUTHORITY_DAYS: i64 = 3650;
+const CERTIFICATE_DAYS: i64 = 730;
+
+/// Writes what is missing of what is wanted.
+pub fn develop(wanted: &Development) -> Result<Written, DevelopError> {
+    let leaves = leaves(wanted);
+    let mut stems = BTreeSet::from(["ca".to_string()]);
+    for leaf in &leaves {
+        if !stems.insert(leaf.stem.clone()) {
+            return Err(DevelopError::SameName(leaf.stem.clone()));
+        }
+    }
+    let dir = &wanted.dir;
+    std::fs::create_dir_all(dir).map_err(|source| DevelopError::Write { path: dir.clone(), source })?;
+    let mut written = Written::default();
+    let missing = leaves.iter().map(|leaf| leaf.is_missing(dir)).collect::<Result<Vec<_>, _>>()?;
+    let authority = authority(dir, wanted.now, &mut written)?;
+    for (leaf, is_missing) in leaves.iter().zip(missing) {
+        let pair = pair(dir, &leaf.stem);
+        if is_missing {
+            leaf.issue(&authority, wanted.now, &pair)?;
+            written.written.extend(<[PathBuf; 2]>::from(pair));
+        } else {
+            written.kept.extend(<[PathBuf; 2]>::from(pair));
+        }
+    }
+    Ok(written)
+}
+
+fn leaves(wanted: &Development) -> Vec<Leaf> {
+    let grant = |site: SiteName, role, name| Grant { site, role, name };
+    let mut leaves = Vec::new();
+    for &site in &wanted.sites {
+        let grants = vec![grant(site, Role::Peer, None)];
+        leaves.push(Leaf { stem: format!("{site}.relay"), host: Some(site), grants });
+        let grants = vec![grant(site, Role::Admin, None), grant(site, Role::Node, None)];
+        leaves.push(Leaf { stem: format!("{site}.admin"), host: None, grants });
+    }
+    for (site, node) in &wanted.nodes {
+        let grants = vec![grant(*site, Role::Node, Some(node.clone()))];
+        leaves.push(Leaf { stem: node.to_string(), host: None, grants });
+    }
+    leaves
+}
+
+fn pair(dir: &Path, stem: &str) -> (PathBuf, PathBuf) {
+    (dir.join(format!("{stem}.pem")), dir.join(format!("{stem}.key")))
+}
+
+/// Whether neither file of a pair is there.
+fn neither(certificate: &Path, key: &Path) -> Result<bool, DevelopError> {
+    let half = |there: &Path, missing: &Path| DevelopError::HalfAPair { there: there.into(), missing: missing.into() };
+    match (certificate.exists(), key.exists()) {
+        (true, true) => Ok(false),
+        (false, false) => Ok(true),
+        (true, false) => Err(half(certificate, key)),
+        (false, true) => Err(half(key, certificate)),
+    }
+}
+
+/// A certificate that is wanted.
+struct Leaf {
+    stem: String,
+    host: Option<SiteName>,
+    grants: Vec<Grant>,
+}
+
+impl Leaf {
+    fn is_missing(&self, dir: &Path) -> Result<bool, DevelopError> {
+        let (certificate, key) = pair(dir, &self.stem);
+        if neither(&certificate, &key)? {
+            return Ok(true);
+        }
+        let there = Identity::load(&certificate, &key)?;
+        let hosts = self.host.iter().map(SiteName::to_string).collect();
+        if there.names == (CertificateNames { hosts, grants: self.grants.clone() }) {
+            Ok(false)
+        } else {
+            let wanted = self.grants.iter().map(Grant::uri).collect::<Vec<_>>().join(" and ");
+            Err(DevelopError::AnotherOnes { path: certificate, wanted })
+        }
+    }
+
+    fn issue(&self, by: &Issuer<'_, KeyPair>, now: Timestamp, pair: &(PathBuf, PathBuf)) -> Result<(), DevelopError> {
+        let mut params = params(&self.stem, now, CERTIFICATE_DAYS);
+        let uris = self.grants.iter().map(|grant| Ia5String::try_from(grant.uri()).map(SanType::URI));
+        let hosts = self.host.iter().map(|site| Ia5String::try_from(site.as_str()).map(SanType::DnsName));
+        params.subject_alt_names = hosts.chain(uris).collect::<Result<_, _>>()?;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        params.extended_key_usages.extend(self.host.map(|_| ExtendedKeyUsagePurpose::ServerAuth));
+        params.use_authority_key_identifier_extension = true;
+        let key = KeyPair::generate()?;
+        let certificate = params.signed_by(&key, by)?;
+        write_pair(pair, &certificate.pem(), &key.serialize_pem())
+    }
+}
+
+fn authority(dir: &Path, now: Timestamp, done: &mut Written) -> Result<Issuer<'static, KeyPair>, DevelopError> {
+    let files = pair(dir, "ca");
+    if neither(&files.0, &files.1)? {
+        let mut params = params("Landbridge development authority", now, AUTHORITY_DAYS);
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let key = KeyPair::generate()?;
+        let certificate = params.self_signed(&key)?;
+        write_pair(&files, &certificate.pem(), &key.serialize_pem())?;
+        done.written.extend(<[PathBuf; 2]>::from(files));
+        return Ok(Issuer::new(params, key));
+    }
+    Identity::load(&files.0, &files.1)?;
+    let certificate = certificates(&files.0, "certificate")?.remove(0);
+    let path = files.0.clone();
+    let key = std::fs::read_to_string(&files.1)
+        .map_err(|source| DevelopError::Write { path: files.1.clone(), source })
+        .and_then(|pem| {
+            KeyPair::from_pem(&pem).map_err(|source| DevelopError::Authority { path: path.clone(), source })
+        })?;
+    let issuer = Issuer::from_ca_cert_der(&certificate, key);
+    done.kept.extend(<[PathBuf; 2]>::from(files));
+    issuer.map_err(|source| DevelopError::Authority { path, source })
+}
+
+fn params(name: &str, now: Timestamp, days: i64) -> CertificateParams {
+    let seconds = i64::try_from(now.as_millis() / 1000).unwrap_or(i64::MAX);
+    let now = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let mut params = CertificateParams::default();
+    params.not_before = now.saturating_sub(Duration::hours(1));
+    params.not_after = now.saturating_add(Duration::days(days));
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params
+}
+
+/// The key first and for its owner only, so that no moment has it open to others.
+fn write_pair((certificate, key): &(PathBuf, PathBuf), pem: &str, key_pem: &str) -> Result<(), DevelopError> {
+    for (path, text, mode) in [(key, key_pem, 0o600), (certificate, pem, 0o644)] {
+        let write = || {
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+            file.write_all(text.as_bytes())?;
+            file.sync_all()
+        };
+        write().map_err(|source| DevelopError::Write { path: path.clone(), source })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,24 @@
+//! The relay's configuration: one TOML file, read once at start into types that need no further checks.
+//!
+//! [`RelayConfig::load`] reads the file (`reader` keeps account of everything wrong with it, by line), [`check()`] goes on
+//! to try what a start would: certificates and their dates, trust, the directory, the addresses. `ops/relay.toml` in the
+//! repository has every setting with its default; a test here keeps it equal to the code.
+//!
+//! It knows neither what the settings are for in detail nor who uses them.
+
+mod cache;
+mod check;
+mod error;
+mod limits;
+mod reader;
+#[cfg(test)]
+mod reference;
+mod relay;
+mod units;
+
+pub use cache::{CacheConfig, Replicate};
+pub use check::{Checked, check};
+pub use error::{ConfigError, Problem};
+pub use limits::{Limits, Replication};
+pub use relay::{DEFAULT_PORT, MAX_PEERS, PeerAddress, PeerConfig, RelayConfig, StoreConfig, TlsConfig};
+pub use units::{ByteSize, parse_size, parse_span, show_duration, show_span};
