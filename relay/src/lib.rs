@@ -5,3 +5,4 @@ pub mod certs;
 pub mod config;
 pub mod engine;
 pub mod metrics;
+pub mod transport;
