@@ -4,5 +4,6 @@
 pub mod certs;
 pub mod config;
 pub mod engine;
+pub mod http;
 pub mod metrics;
 pub mod transport;

@@ -9,7 +9,7 @@
 
 mod handles;
 pub mod names;
-mod observe;
+pub(crate) mod observe;
 mod registry;
 
 pub use handles::{Bound, CacheMetrics, LinkMetrics, Operation, Outcome, StoreMetrics};
