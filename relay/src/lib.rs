@@ -2,8 +2,10 @@
 #![forbid(unsafe_code)]
 
 pub mod certs;
+pub mod clock;
 pub mod config;
 pub mod engine;
 pub mod http;
 pub mod metrics;
+pub mod store;
 pub mod transport;

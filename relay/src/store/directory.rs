@@ -1,0 +1,217 @@
+//! The store's directory: one process at a time, of a format that this program knows.
+//!
+//! ```text
+//! DIR/FORMAT            "landbridge store, format 1"
+//! DIR/lock              locked while a relay runs; holds its process id
+//! DIR/log/              the storage engine's files
+//! DIR/newest            "newest commit N": the log reached at least that far
+//! DIR/damaged-MILLIS/   what `--recover` set aside
+//! ```
+
+use std::{
+    fs::{self, File, TryLockError},
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+};
+
+use landbridge_protocol::{position::Sequence, time::Timestamp};
+
+use super::error::OpenError;
+
+/// The format that this program writes, and the newest that it reads.
+pub const FORMAT: u32 = 1;
+
+const FORMAT_FILE: &str = "FORMAT";
+const FORMAT_WORDS: &str = "landbridge store, format ";
+const NEWEST_FILE: &str = "newest";
+const NEWEST_WORDS: &str = "newest commit ";
+
+/// A locked directory. Dropping it lets the next process in.
+#[derive(Debug)]
+pub struct Directory {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Directory {
+    /// Makes it where there is none, locks it and checks its format.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let unwritable = |source| OpenError::Unwritable { dir: path.to_owned(), source };
+        fs::create_dir_all(path).map_err(unwritable)?;
+        let lock = lock(path, unwritable)?;
+        let directory = Self { path: path.to_owned(), _lock: lock };
+        directory.check_format()?;
+        Ok(directory)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the storage engine's files are.
+    pub fn log(&self) -> PathBuf {
+        self.path.join("log")
+    }
+
+    /// How far the log had certainly come; [`Sequence::ZERO`] where nothing was noted.
+    pub fn newest(&self) -> Result<Sequence, OpenError> {
+        let path = self.path.join(NEWEST_FILE);
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Sequence::ZERO),
+            Err(source) => return Err(OpenError::File { path, source }),
+        };
+        let number = text.strip_prefix(NEWEST_WORDS).and_then(|rest| rest.trim().parse().ok());
+        number.map(Sequence::new).ok_or_else(|| OpenError::Damaged {
+            file: path.display().to_string(),
+            problem: "it does not say which commit was the newest".into(),
+        })
+    }
+
+    /// Notes that the log has come to `newest`, for [`Directory::newest`]. Atomic and durable.
+    pub fn note_newest(&self, newest: Sequence) -> io::Result<()> {
+        write_whole(&self.path, NEWEST_FILE, &format!("{NEWEST_WORDS}{newest}\n"))
+    }
+
+    /// Forgets how far the log had come, where a power cut may take some of it back.
+    pub fn forget_newest(&self) -> Result<(), OpenError> {
+        let path = self.path.join(NEWEST_FILE);
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(OpenError::File { path, source }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Moves the log to a directory named after `now`, and begins without one. Gives the new place of the old files.
+    pub fn set_aside(&self, now: Timestamp) -> Result<PathBuf, OpenError> {
+        let to = (0u32..)
+            .map(|n| match n {
+                0 => self.path.join(format!("damaged-{}", now.as_millis())),
+                n => self.path.join(format!("damaged-{}-{n}", now.as_millis())),
+            })
+            .find(|path| !path.exists())
+            .expect("among four thousand million names one is free");
+        let failed = |source| OpenError::File { path: to.clone(), source };
+        fs::create_dir(&to).map_err(failed)?;
+        for name in ["log", NEWEST_FILE, FORMAT_FILE] {
+            match fs::rename(self.path.join(name), to.join(name)) {
+                Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(failed(source)),
+                _ => {}
+            }
+        }
+        self.check_format()?;
+        Ok(to)
+    }
+
+    fn check_format(&self) -> Result<(), OpenError> {
+        let path = self.path.join(FORMAT_FILE);
+        let damaged =
+            |problem: &str| OpenError::Damaged { file: path.display().to_string(), problem: problem.to_owned() };
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if self.log().exists() {
+                    return Err(damaged("it is missing, and there is a log beside it"));
+                }
+                return write_whole(&self.path, FORMAT_FILE, &format!("{FORMAT_WORDS}{FORMAT}\n"))
+                    .map_err(|source| OpenError::Unwritable { dir: self.path.clone(), source });
+            }
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(damaged("it is not text")),
+            Err(source) => return Err(OpenError::File { path, source }),
+        };
+        match text.strip_prefix(FORMAT_WORDS).and_then(|rest| rest.trim().parse::<u32>().ok()) {
+            None | Some(0) => Err(damaged("it names no format")),
+            Some(found) if found > FORMAT => {
+                Err(OpenError::NewerFormat { dir: self.path.clone(), found, known: FORMAT })
+            }
+            Some(_) => Ok(()),
+        }
+    }
+}
+
+fn lock(dir: &Path, unwritable: impl Fn(io::Error) -> OpenError) -> Result<File, OpenError> {
+    let mut options = File::options();
+    let open = options.read(true).write(true).create(true).truncate(false).open(dir.join("lock"));
+    let mut file = open.map_err(&unwritable)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            if file.read_to_string(&mut pid).is_err() || pid.trim().is_empty() {
+                pid = "unknown".into();
+            }
+            return Err(OpenError::InUse { dir: dir.to_owned(), pid: pid.trim().into() });
+        }
+        Err(TryLockError::Error(source)) => return Err(unwritable(source)),
+    }
+    let note = || -> io::Result<()> {
+        file.set_len(0)?;
+        file.write_all(format!("{}\n", std::process::id()).as_bytes())
+    };
+    let mut note = note;
+    note().map_err(&unwritable)?;
+    Ok(file)
+}
+
+// All of the text or none of it, whatever happens meanwhile.
+fn write_whole(dir: &Path, name: &str, text: &str) -> io::Result<()> {
+    let fresh = dir.join(format!("{name}.new"));
+    let mut file = File::create(&fresh)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&fresh, dir.join(name))?;
+    File::open(dir)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_opener_is_told_who_has_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = Directory::open(dir.path()).unwrap();
+        let error = Directory::open(dir.path()).unwrap_err();
+        let pid = std::process::id().to_string();
+        assert!(matches!(&error, OpenError::InUse { pid: found, .. } if *found == pid), "{error}");
+        drop(first);
+        Directory::open(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn a_newer_format_is_refused_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(Directory::open(dir.path()).unwrap());
+        fs::write(dir.path().join(FORMAT_FILE), "landbridge store, format 2\n").unwrap();
+        let error = Directory::open(dir.path()).unwrap_err();
+        assert!(matches!(error, OpenError::NewerFormat { found: 2, known: 1, .. }), "{error}");
+        fs::write(dir.path().join(FORMAT_FILE), "something else").unwrap();
+        assert!(matches!(Directory::open(dir.path()).unwrap_err(), OpenError::Damaged { .. }));
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_written_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "").unwrap();
+        let error = Directory::open(&file.join("store")).unwrap_err();
+        assert!(matches!(error, OpenError::Unwritable { .. }), "{error}");
+        assert!(error.to_string().contains("file/store"), "{error}");
+    }
+
+    #[test]
+    fn the_newest_commit_is_remembered_and_set_aside_with_the_log() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = Directory::open(dir.path()).unwrap();
+        assert_eq!(directory.newest().unwrap(), Sequence::ZERO);
+        directory.note_newest(Sequence::new(7)).unwrap();
+        assert_eq!(directory.newest().unwrap(), Sequence::new(7));
+        fs::create_dir(directory.log()).unwrap();
+        let aside = directory.set_aside(Timestamp::from_millis(5)).unwrap();
+        assert_eq!(aside, dir.path().join("damaged-5"));
+        assert!(aside.join("log").exists() && !directory.log().exists());
+        assert_eq!(directory.newest().unwrap(), Sequence::ZERO);
+        assert_ne!(directory.set_aside(Timestamp::from_millis(5)).unwrap(), aside);
+    }
+}

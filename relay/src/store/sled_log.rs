@@ -1,0 +1,358 @@
+//! The log in sled 0.34.7, with a guard against each of that version's known faults:
+//!
+//! - `flush()` leaves the data in the page cache on Linux: [`Log::flush`] calls `sync_data` on its own handle of `db`,
+//!   and `sync_all` on the files of values that sled put under `blobs/`, and on that directory.
+//! - A kill while it writes a snapshot leaves `snap.*.generating`, with which it never opens again: removed before.
+//! - It may take a damaged file for a short one, and begin without an error at an earlier moment, or empty: the
+//!   directory notes how far the log had come ([`Directory::newest`]), and less than that is damage.
+//! - It may panic on damaged files: caught, and told as damage.
+//! - `apply_batch` and transactions take a process-wide lock, `flush_async` can deadlock, its own flusher thread gets
+//!   in the way of both, iterators are no snapshot, `len()` is O(n): none of them is used.
+
+use std::{
+    collections::HashSet,
+    ffi::OsString,
+    fs::{self, File},
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use landbridge_protocol::position::Sequence;
+
+use super::{
+    directory::Directory,
+    error::OpenError,
+    log::{Log, LogError, LogReader, Place},
+};
+
+/// Bytes that sled keeps in memory before it lets pages go.
+const CACHE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// How many appended bytes may pass before the directory notes again how far the log has come. One small file
+/// synchronised per that many bytes is lost in the noise.
+const NOTE_EVERY_BYTES: u64 = 16 * 1024 * 1024;
+
+/// See the module.
+pub struct SledLog {
+    // Declared first, dropped first: sled lets go of its files before the directory's lock does.
+    tree: sled::Tree,
+    db: sled::Db,
+    file: File,
+    blobs: PathBuf,
+    // Files under `blobs/` known to be on disk.
+    settled_blobs: HashSet<OsString>,
+    directory: Directory,
+    fsync: bool,
+    newest: Sequence,
+    unnoted_bytes: u64,
+}
+
+impl SledLog {
+    /// Opens the log of a directory. With `fsync` off a flush survives a kill, not a power cut.
+    pub fn open(directory: Directory, fsync: bool) -> Result<Self, (Directory, OpenError)> {
+        match open_engine(&directory) {
+            Ok((db, tree, file, newest)) => {
+                let unnoted = if newest == Sequence::ZERO { NOTE_EVERY_BYTES } else { 0 };
+                if !fsync && let Err(error) = directory.forget_newest() {
+                    return Err((directory, error));
+                }
+                let blobs = directory.log().join("blobs");
+                let settled_blobs = HashSet::new();
+                Ok(Self { tree, db, file, blobs, settled_blobs, directory, fsync, newest, unnoted_bytes: unnoted })
+            }
+            Err(error) => Err((directory, error)),
+        }
+    }
+
+    /// Closes the engine and gives the directory back.
+    pub fn into_directory(self) -> Directory {
+        let Self { tree, db, directory, .. } = self;
+        drop(tree);
+        drop(db);
+        directory
+    }
+
+    fn put(&mut self, first: Sequence, bytes: &[u8]) -> Result<(), LogError> {
+        self.tree.insert(key(first), bytes).map_err(engine_error)?;
+        Ok(())
+    }
+
+    fn settle(&mut self) -> io::Result<()> {
+        self.file.sync_data()?;
+        let mut present = HashSet::new();
+        let mut grew = false;
+        for entry in fs::read_dir(&self.blobs)? {
+            let name = entry?.file_name();
+            if !self.settled_blobs.contains(&name) {
+                match File::open(self.blobs.join(&name)) {
+                    Ok(file) => file.sync_all()?,
+                    // Sled removes those that it has outgrown, in threads of its own.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    Err(error) => return Err(error),
+                }
+                grew = true;
+            }
+            present.insert(name);
+        }
+        if grew {
+            File::open(&self.blobs)?.sync_all()?;
+        }
+        self.settled_blobs = present;
+        Ok(())
+    }
+
+    fn note_newest(&mut self) -> Result<(), LogError> {
+        self.unnoted_bytes = 0;
+        self.directory.note_newest(self.newest).map_err(LogError::Io)
+    }
+}
+
+impl Log for SledLog {
+    fn append(&mut self, first: Sequence, bytes: Bytes) -> Result<(), LogError> {
+        self.put(first, &bytes)?;
+        self.newest = first;
+        self.unnoted_bytes += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn rewrite(&mut self, first: Sequence, bytes: Bytes) -> Result<(), LogError> {
+        self.put(first, &bytes)
+    }
+
+    fn remove(&mut self, first: Sequence) -> Result<(), LogError> {
+        self.tree.remove(key(first)).map_err(engine_error)?;
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), LogError> {
+        self.db.flush().map_err(engine_error)?;
+        if !self.fsync {
+            return Ok(());
+        }
+        self.settle().map_err(LogError::Io)?;
+        if self.unnoted_bytes >= NOTE_EVERY_BYTES { self.note_newest() } else { Ok(()) }
+    }
+
+    fn close(&mut self, _head: Sequence) -> Result<(), LogError> {
+        self.db.flush().map_err(engine_error)?;
+        self.settle().map_err(LogError::Io)?;
+        if self.newest > Sequence::ZERO { self.note_newest() } else { Ok(()) }
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        free_bytes(self.directory.path())
+    }
+
+    fn reader(&self) -> Arc<dyn LogReader> {
+        Arc::new(SledReader { tree: self.tree.clone(), path: self.directory.log() })
+    }
+}
+
+struct SledReader {
+    tree: sled::Tree,
+    path: PathBuf,
+}
+
+impl LogReader for SledReader {
+    fn covering(&self, at: Sequence) -> Result<Option<(Sequence, Bytes)>, LogError> {
+        match self.tree.get(key(at)).map_err(engine_error)? {
+            Some(bytes) => Ok(Some((at, Bytes::from_owner(bytes)))),
+            None => self.tree.get_lt(key(at)).map_err(engine_error)?.map(commit).transpose(),
+        }
+    }
+
+    fn following(&self, after: Sequence) -> Result<Option<(Sequence, Bytes)>, LogError> {
+        self.tree.get_gt(key(after)).map_err(engine_error)?.map(commit).transpose()
+    }
+
+    fn place(&self) -> Place {
+        Place::Directory(self.path.clone())
+    }
+}
+
+type Engine = (sled::Db, sled::Tree, File, Sequence);
+
+fn open_engine(directory: &Directory) -> Result<Engine, OpenError> {
+    let path = directory.log();
+    remove_half_snapshots(&path)?;
+    let noted = directory.newest()?;
+    let damaged = |problem: String| OpenError::Damaged { file: path.display().to_string(), problem };
+    // Sled would make a new one, and what was there would be gone in silence.
+    if noted > Sequence::ZERO && !path.join("db").exists() {
+        return Err(damaged("its file `db` is missing".into()));
+    }
+    let config = sled::Config::new().path(&path).cache_capacity(CACHE_BYTES).flush_every_ms(None);
+    let opened = catch_unwind(AssertUnwindSafe(|| -> sled::Result<_> {
+        let db = config.open()?;
+        let tree = db.open_tree("commits")?;
+        let newest = tree.last()?;
+        Ok((db, tree, newest))
+    }));
+    let (db, tree, newest) = match opened {
+        Ok(Ok(opened)) => opened,
+        Ok(Err(sled::Error::Io(source))) if source.kind() == io::ErrorKind::PermissionDenied => {
+            return Err(OpenError::Unwritable { dir: path, source });
+        }
+        Ok(Err(error)) => return Err(damaged(format!("the storage engine can't read it ({error})"))),
+        Err(_) => return Err(damaged("the storage engine failed on it".into())),
+    };
+    let newest = match newest {
+        None => Sequence::ZERO,
+        Some(newest) => commit(newest).map_err(|error| damaged(error.to_string()))?.0,
+    };
+    if newest < noted {
+        return Err(damaged(format!("the log once reached commit {noted}, and now ends at {newest}")));
+    }
+    let file_path = path.join("db");
+    let file = File::open(&file_path).map_err(|source| OpenError::File { path: file_path, source })?;
+    // The names of files made just now, which a flush of the files themselves does not make durable.
+    for dir in [path.as_path(), directory.path()] {
+        let synced = File::open(dir).and_then(|dir| dir.sync_all());
+        synced.map_err(|source| OpenError::File { path: dir.to_owned(), source })?;
+    }
+    Ok((db, tree, file, newest))
+}
+
+fn remove_half_snapshots(log: &Path) -> Result<(), OpenError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| OpenError::File { path, source }
+    };
+    let entries = match fs::read_dir(log) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other.map_err(failed(log))?,
+    };
+    for entry in entries {
+        let path = entry.map_err(failed(log))?.path();
+        if path.extension().is_some_and(|extension| extension == "generating") {
+            tracing::warn!(file = %path.display(), "removing a snapshot that was cut short");
+            fs::remove_file(&path).map_err(failed(&path))?;
+        }
+    }
+    Ok(())
+}
+
+fn free_bytes(path: &Path) -> Option<u64> {
+    let stat = rustix::fs::statvfs(path).ok()?;
+    Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+fn key(first: Sequence) -> [u8; 8] {
+    first.get().to_be_bytes()
+}
+
+fn commit((key, bytes): (sled::IVec, sled::IVec)) -> Result<(Sequence, Bytes), LogError> {
+    let number = <[u8; 8]>::try_from(&key[..]);
+    let number = number.map_err(|_| LogError::Corrupt(format!("a key of {} bytes among the commits", key.len())))?;
+    Ok((Sequence::new(u64::from_be_bytes(number)), Bytes::from_owner(bytes)))
+}
+
+fn engine_error(error: sled::Error) -> LogError {
+    match error {
+        sled::Error::Io(source) => LogError::Io(source),
+        other => LogError::Corrupt(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(number: u64) -> Sequence {
+        Sequence::new(number)
+    }
+
+    fn open(dir: &Path) -> Result<SledLog, OpenError> {
+        SledLog::open(Directory::open(dir).unwrap(), true).map_err(|(_, error)| error)
+    }
+
+    fn filled(dir: &Path) {
+        let mut log = open(dir).unwrap();
+        for first in 1..=50 {
+            log.append(at(first), vec![first as u8; 3000].into()).unwrap();
+        }
+        log.flush().unwrap();
+        log.close(at(50)).unwrap();
+    }
+
+    #[test]
+    fn commits_are_found_by_cover_and_by_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = open(dir.path()).unwrap();
+        for first in [1, 5, 900] {
+            log.append(at(first), first.to_string().into()).unwrap();
+        }
+        log.remove(at(5)).unwrap();
+        log.rewrite(at(1), "one".into()).unwrap();
+        log.flush().unwrap();
+        drop(log);
+        let reader = open(dir.path()).unwrap().reader();
+        assert_eq!(reader.covering(at(899)).unwrap(), Some((at(1), "one".into())));
+        assert_eq!(reader.covering(at(900)).unwrap(), Some((at(900), "900".into())));
+        assert_eq!(reader.covering(at(0)).unwrap(), None);
+        assert_eq!(reader.following(at(1)).unwrap().unwrap().0, at(900));
+        assert_eq!(reader.following(at(900)).unwrap(), None);
+    }
+
+    #[test]
+    fn a_snapshot_cut_short_does_not_keep_it_from_opening() {
+        let dir = tempfile::tempdir().unwrap();
+        filled(dir.path());
+        let half = dir.path().join("log/snap.0000000000000010.generating");
+        fs::write(&half, "half").unwrap();
+        let reader = open(dir.path()).unwrap().reader();
+        assert!(!half.exists());
+        assert_eq!(reader.covering(at(50)).unwrap().unwrap().0, at(50));
+    }
+
+    #[test]
+    fn values_beside_the_file_are_settled_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = open(dir.path()).unwrap();
+        log.append(at(1), vec![7; 3 * 1024 * 1024].into()).unwrap();
+        log.flush().unwrap();
+        assert_eq!(log.settled_blobs.len(), fs::read_dir(&log.blobs).unwrap().count());
+        assert!(!log.settled_blobs.is_empty(), "a value of this size is what sled puts under blobs/");
+        drop(log);
+        let (_, bytes) = open(dir.path()).unwrap().reader().covering(at(1)).unwrap().unwrap();
+        assert_eq!(bytes, vec![7; 3 * 1024 * 1024]);
+    }
+
+    #[test]
+    fn damage_is_never_an_empty_or_shorter_log_in_silence() {
+        let dir = tempfile::tempdir().unwrap();
+        filled(dir.path());
+        let db = dir.path().join("log/db");
+        let whole = fs::read(&db).unwrap();
+        let mut cases = vec![("cut to nothing", Vec::new()), ("cut in half", whole[..whole.len() / 2].to_vec())];
+        cases.push(("zeroed", vec![0; whole.len()]));
+        let mut flipped = whole.clone();
+        for at in (100..flipped.len()).step_by(4096) {
+            flipped[at] ^= 0xff;
+        }
+        cases.push(("flipped", flipped));
+        for (name, bytes) in cases {
+            fs::write(&db, bytes).unwrap();
+            remove_snapshots(dir.path());
+            match open(dir.path()) {
+                Err(OpenError::Damaged { file, .. }) => assert!(file.contains("log"), "{name}: {file}"),
+                Err(other) => panic!("{name}: {other}"),
+                Ok(log) => panic!("{name}: opened, newest {}", log.newest),
+            }
+        }
+        fs::remove_file(&db).unwrap();
+        assert!(matches!(open(dir.path()), Err(OpenError::Damaged { .. })), "removed");
+    }
+
+    fn remove_snapshots(dir: &Path) {
+        for entry in fs::read_dir(dir.join("log")).unwrap() {
+            let path = entry.unwrap().path();
+            if path.file_name().unwrap().to_string_lossy().starts_with("snap.") {
+                fs::remove_file(path).unwrap();
+            }
+        }
+    }
+}
