@@ -14,17 +14,32 @@ thread_local! {
     static FRAME: RefCell<Option<Bytes>> = const { RefCell::new(None) };
 }
 
-/// Decodes a MessagePack body; the blobs in it share the memory of `body`.
+/// Decodes a MessagePack body, to its last byte; the blobs in it share the memory of `body`.
 pub fn decode<T: de::DeserializeOwned>(body: &Bytes) -> Result<T, rmp_serde::decode::Error> {
-    struct Reset;
-    impl Drop for Reset {
+    scoped(body, || {
+        let mut from = rmp_serde::Deserializer::from_read_ref(&body[..]);
+        let thing = T::deserialize(&mut from)?;
+        if at_end(&mut from) { Ok(thing) } else { Err(de::Error::custom("bytes after the body")) }
+    })
+}
+
+/// Whether there is nothing left to read.
+pub(crate) fn at_end<'de, R: rmp_serde::decode::ReadSlice<'de>>(from: &mut rmp_serde::Deserializer<R>) -> bool {
+    use rmp_serde::decode::Error;
+    let next = de::IgnoredAny::deserialize(from);
+    matches!(next, Err(Error::InvalidMarkerRead(e)) if e.kind() == std::io::ErrorKind::UnexpectedEof)
+}
+
+/// Runs `work`, in which blobs that lie in `frame` share its memory.
+pub(crate) fn scoped<T>(frame: &Bytes, work: impl FnOnce() -> T) -> T {
+    struct Restore(Option<Bytes>);
+    impl Drop for Restore {
         fn drop(&mut self) {
-            FRAME.with_borrow_mut(|frame| *frame = None);
+            FRAME.set(self.0.take());
         }
     }
-    FRAME.with_borrow_mut(|frame| *frame = Some(body.clone()));
-    let _reset = Reset;
-    rmp_serde::from_slice(body)
+    let _restore = Restore(FRAME.replace(Some(frame.clone())));
+    work()
 }
 
 /// Bytes that share the memory of the frame that they came in.

@@ -9,6 +9,7 @@ pub mod frame;
 pub mod name;
 pub mod position;
 pub mod record;
+pub mod record_set;
 pub mod time;
 pub mod token;
 pub mod vector;

@@ -5,6 +5,28 @@ use serde::{Deserialize, Serialize};
 
 use crate::name::{CacheName, NodeName, SiteName};
 
+/// The first frame of an operator's connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The lowest protocol version that the command speaks.
+    pub version_min: u16,
+    /// The highest.
+    pub version_max: u16,
+    /// The site that it takes the relay for.
+    pub site: SiteName,
+    /// Name and version of the software, for the log.
+    pub software: String,
+}
+
+/// The relay's answer to a [`Hello`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// The protocol version of the connection.
+    pub version: u16,
+    /// The relay's site.
+    pub site: SiteName,
+}
+
 /// What the operator wants.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -150,6 +150,13 @@ pub struct Place {
     pub key: Option<Key>,
 }
 
+/// A range of a reconcile is committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReconcileAck {
+    /// Whether it was the last one: handshakes come next, in both directions.
+    pub done: bool,
+}
+
 /// Asks the peer to hold G durably before the asker drops, and what it has of the isolated site (forced drop).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DropProposal {

@@ -1,0 +1,64 @@
+//! Records survive being bytes, and share the memory of what they were read from.
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+use bytes::{Bytes, BytesMut};
+use landbridge_protocol::{
+    name::{CacheName, NodeName, SiteName},
+    record::{ClientId, Key, Kind, Record, WriteToken},
+    record_set::{RecordSetError, decode, encode},
+    time::Timestamp,
+    vector::Vector,
+    version::{Clock, Origin, RunId, Version},
+};
+
+fn version(clock: u64, site: &str) -> Version {
+    Version {
+        clock: Clock::from_bits(clock),
+        origin: Origin { site: SiteName::new(site).unwrap(), run: RunId(clock % 3) },
+    }
+}
+
+fn record(n: u64) -> Record {
+    Record {
+        cache: CacheName::new(if n.is_multiple_of(2) { "sessions" } else { "work" }).unwrap(),
+        key: Some(Key::new(format!("key-{n}")).unwrap()),
+        kind: Kind::Live,
+        version: version(100 + n, "site1"),
+        birth: version(50, "site2"),
+        deadline: n.is_multiple_of(3).then(|| Timestamp::from_millis(n + 1)),
+        max_idle: None,
+        token: n.is_multiple_of(2).then_some(WriteToken { client: ClientId(n), number: 7 }),
+        node: (!n.is_multiple_of(4)).then(|| NodeName::new(&format!("node{n}")).unwrap()),
+        context: Vector::from_iter([(version(3, "site3").origin, Clock::from_bits(9))]),
+        flags: 1,
+        value: Bytes::from(vec![n as u8; n as usize * 10]),
+    }
+}
+
+#[test]
+fn records_come_back_as_they_were() {
+    let records: Vec<Record> = (0..20).map(record).collect();
+    let mut bytes = BytesMut::new();
+    encode(&records, &mut bytes).unwrap();
+    let bytes = bytes.freeze();
+    let back = decode(&bytes).unwrap();
+    assert_eq!(back, records);
+    let value = &back[19].value;
+    assert!(bytes.as_ptr_range().contains(&value.as_ptr()), "the value was copied");
+}
+
+#[test]
+fn a_flipped_bit_of_a_value_is_found() {
+    let mut bytes = BytesMut::new();
+    encode(&[record(9)], &mut bytes).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    assert!(matches!(decode(&bytes.freeze()), Err(RecordSetError::Checksum { record: 0, .. })));
+}
+
+#[test]
+fn bytes_after_the_last_record_are_refused() {
+    let mut bytes = BytesMut::new();
+    encode(&[record(1)], &mut bytes).unwrap();
+    bytes.extend_from_slice(b"x");
+    assert!(matches!(decode(&bytes.freeze()), Err(RecordSetError::Trailing)));
+}
