@@ -241,3 +241,88 @@ fn write_pair((certificate, key): &(PathBuf, PathBuf), pem: &str, key_pem: &str)
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt};
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
+    fn wanted(dir: &Path, sites: &[&str], nodes: &[(&str, &str)]) -> Development {
+        let site = |name: &str| SiteName::new(name).unwrap();
+        Development {
+            dir: dir.into(),
+            sites: sites.iter().map(|name| site(name)).collect(),
+            nodes: nodes.iter().map(|(at, name)| (site(at), NodeName::new(name).unwrap())).collect(),
+            now: NOW,
+        }
+    }
+
+    fn contents(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+        let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+        let mut all: Vec<_> = entries.map(|path| (path.clone(), fs::read(path).unwrap())).collect();
+        all.sort();
+        all
+    }
+
+    #[test]
+    fn names_and_roles_are_those_of_the_holders_and_keys_are_private() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = parent.path().join("new/certs");
+        let written = develop(&wanted(&dir, &["site1"], &[("site1", "node11")])).unwrap();
+        assert_eq!((written.written.len(), written.kept.len()), (8, 0));
+        let names = |stem: &str| {
+            let (certificate, key) = pair(&dir, stem);
+            let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+            assert_eq!((mode(&key), mode(&certificate) & 0o600), (0o600, 0o600));
+            let names = Identity::load(&certificate, &key).unwrap().names;
+            let uris: Vec<_> = names.grants.iter().map(Grant::uri).collect();
+            (names.hosts, uris)
+        };
+        assert_eq!(names("site1.relay"), (vec!["site1".into()], vec!["landbridge://site1/peer".into()]));
+        let admin = vec!["landbridge://site1/admin".into(), "landbridge://site1/node".into()];
+        assert_eq!(names("site1.admin"), (vec![], admin));
+        assert_eq!(names("node11"), (vec![], vec!["landbridge://site1/node/node11".into()]));
+        assert_eq!(names("ca"), (vec![], vec![]));
+    }
+
+    #[test]
+    fn what_is_there_stays_byte_for_byte_and_more_can_be_added() {
+        let dir = tempfile::tempdir().unwrap();
+        develop(&wanted(dir.path(), &["site1"], &[])).unwrap();
+        let before = contents(dir.path());
+        let written = develop(&wanted(dir.path(), &["site1", "site2"], &[("site2", "node21")])).unwrap();
+        assert_eq!((written.written.len(), written.kept.len()), (6, 6));
+        let after = contents(dir.path());
+        assert!(before.iter().all(|file| after.contains(file)) && after.len() == 12);
+    }
+
+    #[test]
+    fn what_is_there_and_does_not_fit_is_refused_before_anything_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        develop(&wanted(dir.path(), &["site1"], &[("site1", "node11")])).unwrap();
+        let before = contents(dir.path());
+        let refused = |wanted: &Development| develop(wanted).unwrap_err();
+        let other = refused(&wanted(dir.path(), &["site2"], &[("site2", "node11")]));
+        assert!(matches!(other, DevelopError::AnotherOnes { .. }), "{other}");
+        let twice = refused(&wanted(dir.path(), &["site2"], &[("site2", "ca")]));
+        assert!(matches!(twice, DevelopError::SameName(_)), "{twice}");
+        assert_eq!(contents(dir.path()), before);
+
+        fs::remove_file(dir.path().join("node11.key")).unwrap();
+        let half = refused(&wanted(dir.path(), &["site2"], &[("site1", "node11")]));
+        assert!(matches!(half, DevelopError::HalfAPair { .. }), "{half}");
+        assert!(!dir.path().join("site2.relay.pem").exists());
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "").unwrap();
+        let error = develop(&wanted(&file, &["site1"], &[])).unwrap_err();
+        assert!(matches!(error, DevelopError::Write { .. }), "{error}");
+    }
+}

@@ -122,3 +122,43 @@ impl CertificateNames {
         self.grants.iter().any(|grant| grant.role == role && grant.site == site)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grant_reads_as_it_is_written() {
+        for uri in
+            ["landbridge://site1/node", "landbridge://site1/node/node11", "landbridge://s/peer", "landbridge://s/admin"]
+        {
+            assert_eq!(Grant::parse(uri.strip_prefix(SCHEME).unwrap()).unwrap().uri(), uri);
+        }
+        for bad in
+            ["", "site1", "site1/", "site1/king", "/node", "site1/node/", "site1/node/a/b", "si te/node", "site1/Node"]
+        {
+            assert!(Grant::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_certificate_are_an_error() {
+        for bytes in [&b""[..], b"\x30", b"\x30\x82\xff\xff", &[0x30; 300]] {
+            assert!(matches!(CertificateNames::of(bytes), Err(NamesError::Unreadable(_))));
+        }
+    }
+
+    #[test]
+    fn a_malformed_name_of_ours_is_not_passed_over() {
+        let of = |uris: &[&str]| {
+            let uri = |uri: &&str| rcgen::SanType::URI(rcgen::string::Ia5String::try_from(*uri).unwrap());
+            let mut params = rcgen::CertificateParams::default();
+            params.subject_alt_names = uris.iter().map(uri).collect();
+            let certificate = params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();
+            CertificateNames::of(certificate.der())
+        };
+        assert_eq!(of(&["spiffe://other/name"]).unwrap(), CertificateNames::default());
+        assert_eq!(of(&["spiffe://other/name", "landbridge://s/node"]).unwrap().grants.len(), 1);
+        assert!(matches!(of(&["landbridge://s/node", "landbridge://s/king"]), Err(NamesError::BadUri { .. })));
+    }
+}

@@ -14,6 +14,8 @@ mod reader;
 #[cfg(test)]
 mod reference;
 mod relay;
+#[cfg(test)]
+mod tests;
 mod units;
 
 pub use cache::{CacheConfig, Replicate};

@@ -115,11 +115,16 @@ impl<'r, 't> Section<'r, 't> {
 
     /// The setting, that must be there. `what` goes on from "it is" for the one who left it out.
     pub(super) fn required<T: Setting>(&mut self, key: &'static str, what: &str) -> Option<T> {
+        self.demand(key, what);
+        self.optional(key)
+    }
+
+    /// Notes a problem where that key is not there.
+    pub(super) fn demand(&self, key: &str, what: &str) {
         if self.find(key).is_none() {
             let text = format!("`{}` is missing: it is {what}", self.name(key));
             self.reader.problem(Problem { line: self.line, text });
         }
-        self.optional(key)
     }
 
     /// The setting within its range, else its default.
@@ -209,7 +214,9 @@ impl<'r, 't> Section<'r, 't> {
     }
 
     fn ask(&mut self, key: &'static str) -> Option<(usize, &'r Spanned<DeValue<'t>>)> {
-        self.asked.push(key);
+        if !self.asked.contains(&key) {
+            self.asked.push(key);
+        }
         self.reader.asked.borrow_mut().insert(self.name(key));
         self.find(key)
     }

@@ -1,1 +1,76 @@
+//! Keeps `ops/relay.toml` equal to the code.
 
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
+
+use super::{CacheConfig, Limits, RelayConfig, Replication, reader::Reader};
+
+fn reference() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ops/relay.toml");
+    std::fs::read_to_string(path).unwrap()
+}
+
+/// A line that is a setting, or a heading of some, that is commented out: `#` and at once the key or the bracket.
+fn commented_out(line: &str) -> Option<&str> {
+    let rest = line.strip_prefix('#')?;
+    let is_setting =
+        rest.starts_with("[[") || (rest.starts_with(|c: char| c.is_ascii_lowercase()) && rest.contains(" = "));
+    is_setting.then_some(rest)
+}
+
+fn uncommented(text: &str, keep: impl Fn(&str) -> bool) -> String {
+    text.lines()
+        .map(|line| commented_out(line).filter(|_| keep(line)).unwrap_or(line))
+        .map(|line| format!("{line}\n"))
+        .collect()
+}
+
+const NO_DEFAULT: &str = "# no default";
+
+#[test]
+fn defaults_in_the_reference_are_those_of_the_code() {
+    let text = reference();
+    let minimal = RelayConfig::parse(&text, Path::new("/etc/landbridge")).unwrap();
+    let spelt_out = uncommented(&text, |line| !line.ends_with(NO_DEFAULT));
+    assert_ne!(text, spelt_out);
+    assert_eq!(RelayConfig::parse(&spelt_out, Path::new("/etc/landbridge")).unwrap(), minimal);
+    assert_eq!(minimal.limits, Limits::default());
+    assert_eq!(minimal.replication, Replication::default());
+    assert_eq!(minimal.caches, CacheConfig::defaults(Limits::default().max_entry_bytes));
+    assert_eq!(minimal.tls.trust_nodes, [PathBuf::from("/etc/landbridge/ca.pem")]);
+    assert_eq!(minimal.store.dir, Path::new("/etc/landbridge/store"));
+}
+
+#[test]
+fn every_setting_of_the_code_is_in_the_reference_and_none_besides() {
+    let all = uncommented(&reference(), |_| true);
+    let (config, known) = RelayConfig::parse_noting(&all, Path::new(""));
+    config.unwrap();
+    let mut there = BTreeSet::new();
+    let mut section = String::new();
+    for line in all.lines() {
+        if let Some(heading) = line.strip_prefix('[') {
+            section = format!("{}.", heading.trim_matches(['[', ']']));
+            there.insert(section.trim_end_matches('.').to_string());
+        } else if let Some((key, _)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) {
+            there.insert(format!("{section}{key}"));
+        }
+    }
+    assert_eq!(there, known);
+}
+
+#[test]
+fn a_default_that_differs_from_the_code_would_be_found() {
+    let wrong = reference().replace("#forward_after = \"2s\"", "#forward_after = \"3s\"");
+    let spelt_out = uncommented(&wrong, |line| !line.ends_with(NO_DEFAULT));
+    let spelt_out = RelayConfig::parse(&spelt_out, Path::new("")).unwrap();
+    assert_ne!(spelt_out.replication, Replication::default());
+}
+
+#[test]
+fn a_reader_of_nothing_asks_for_nothing() {
+    let (problems, asked) = Reader::new("", Path::new("")).close();
+    assert!(problems.is_empty() && asked.is_empty());
+}

@@ -191,7 +191,8 @@ fn read(mut root: Section<'_, '_>, reader: &Reader<'_>) -> Option<RelayConfig> {
     let tls = read_tls(root.section("tls"));
     let peers = read_peers(&mut root, reader, site);
     let caches = cache::read_all(&mut root, reader, limits.max_entry_bytes);
-    for cache in caches.iter().filter(|cache| cache.max_entry_bytes > largest_value(&limits)) {
+    let own = |cache: &&CacheConfig| cache.max_entry_bytes != limits.max_entry_bytes;
+    for cache in caches.iter().filter(own).filter(|cache| cache.max_entry_bytes > largest_value(&limits)) {
         let text = format!(
             "an entry of {} in cache {} does not fit a frame: raise `limits.max_frame_bytes`",
             cache.max_entry_bytes, cache.name
@@ -234,7 +235,7 @@ fn read_tls(mut section: Section<'_, '_>) -> Option<TlsConfig> {
     if nodes.is_none() || peers.is_none() || admins.is_none() {
         let what = "the PEM file of the authority that certificates must be from, or the three of `trust_nodes`, \
                     `trust_peers` and `trust_admins`";
-        section.required::<String>("trust", what);
+        section.demand("trust", what);
     }
     section.finish();
     let (trust_nodes, trust_peers, trust_admins) = (nodes?, peers?, admins?);
