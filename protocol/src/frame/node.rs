@@ -5,6 +5,8 @@
 //! Requests then go on any bidirectional stream, pipelined, and are answered by request id in any order. A subscription
 //! has a stream of its own: [`Subscribe`], then [`Subscribed`], then [`Event`]s until either side ends the stream.
 
+use std::fmt;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +63,13 @@ pub struct View {
     pub number: u64,
     /// The members; the site view's in join order, the relay view's by name.
     pub members: Vec<String>,
+}
+
+impl fmt::Display for View {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let first = self.members.first().map_or("", String::as_str);
+        write!(f, "[{first}|{}] ({}) [{}]", self.number, self.members.len(), self.members.join(", "))
+    }
 }
 
 /// The frame kinds of requests hold one of these each.

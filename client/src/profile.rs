@@ -1,0 +1,109 @@
+//! A profile: who connects to which relay, as a small TOML file.
+//!
+//! ```toml
+//! relay = "127.0.0.1:12232"
+//! site = "site1"
+//! node = "node11"
+//! certificate = "node11.pem"
+//! key = "node11.key"
+//! trust = "ca.pem"
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use landbridge_protocol::name::{NodeName, SiteName};
+use serde::{Deserialize, Serialize};
+
+/// Who connects to which relay, and with what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    /// The relay's address, `HOST:PORT`.
+    pub relay: String,
+    /// The site that the relay and the node are of.
+    pub site: SiteName,
+    /// The node's name.
+    pub node: NodeName,
+    /// PEM file of the node's certificate, and of those between it and the trusted one.
+    pub certificate: PathBuf,
+    /// PEM file of the certificate's key.
+    pub key: PathBuf,
+    /// PEM file of the certificates that relays are trusted by.
+    pub trust: PathBuf,
+}
+
+/// Why a profile could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum ProfileError {
+    /// The file can't be read.
+    #[error("can't read the profile {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is not a profile.
+    #[error("{} is not a profile: {source}", path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+}
+
+impl Profile {
+    /// Reads a file. Relative paths in it are relative to the file.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, ProfileError> {
+        let path = path.as_ref();
+        let text =
+            std::fs::read_to_string(path).map_err(|source| ProfileError::Read { path: path.to_owned(), source })?;
+        Self::parse(&text, path)
+    }
+
+    /// Reads `text` as the file at `path`.
+    fn parse(text: &str, path: &Path) -> Result<Self, ProfileError> {
+        let mut profile: Self = toml::from_str(text)
+            .map_err(|source| ProfileError::Parse { path: path.to_owned(), source: Box::new(source) })?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        for file in [&mut profile.certificate, &mut profile.key, &mut profile.trust] {
+            *file = folder.join(&*file);
+        }
+        Ok(profile)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = r#"
+        relay = "127.0.0.1:12232"
+        site = "site1"
+        node = "node11"
+        certificate = "certs/node11.pem"
+        key = "/keys/node11.key"
+        trust = "certs/ca.pem"
+    "#;
+
+    #[test]
+    fn relative_paths_are_relative_to_the_file() {
+        let profile = Profile::parse(TEXT, Path::new("demo/site1.profile.toml")).unwrap();
+        assert_eq!(profile.certificate, Path::new("demo/certs/node11.pem"));
+        assert_eq!(profile.key, Path::new("/keys/node11.key"));
+    }
+
+    #[test]
+    fn errors_name_the_file_and_the_line() {
+        let misspelt = TEXT.replace("trust", "thrust");
+        let message = Profile::parse(&misspelt, Path::new("p.toml")).unwrap_err().to_string();
+        assert!(message.contains("p.toml") && message.contains("thrust") && message.contains("line 7"), "{message}");
+        let message = Profile::parse("site = \"!\"", Path::new("p.toml")).unwrap_err().to_string();
+        assert!(message.contains("bad site name"), "{message}");
+        let message = Profile::load("/nowhere/p.toml").unwrap_err().to_string();
+        assert!(message.contains("/nowhere/p.toml"), "{message}");
+    }
+}
