@@ -8,4 +8,5 @@ pub mod engine;
 pub mod http;
 pub mod metrics;
 pub mod store;
+pub mod session;
 pub mod transport;

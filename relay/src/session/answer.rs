@@ -1,0 +1,223 @@
+//! What becomes of one request.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use landbridge_protocol::{
+    error::{ErrorCode, Refusal},
+    frame::node::{self, Entry, GetAll, KeyRef, List, Operation, Outcome, PutAll, Reply, Request},
+    name::CacheName,
+    record::{Key, WriteToken},
+};
+
+use super::{
+    hello::Introduced,
+    permission::{Access, permit},
+    shelf::{PageOf, Shelf},
+};
+use crate::{
+    certs::Role,
+    config::{CacheConfig, Limits},
+    engine::command::{Answer, Command},
+    metrics::{self, Bound, Metrics},
+};
+
+/// Bytes that an answer's frame has around its entries, at most, per entry and once.
+const FRAME_SLACK: usize = 4096;
+
+/// Answers the requests of one session.
+#[derive(Debug)]
+pub struct Answering<S> {
+    /// The store.
+    pub shelf: Arc<S>,
+    /// Who asks.
+    pub session: Introduced,
+    /// As what it is connected.
+    pub role: Role,
+    /// The caches there are.
+    pub caches: Arc<BTreeMap<CacheName, CacheConfig>>,
+    /// The bounds.
+    pub limits: Limits,
+    /// What is counted.
+    pub metrics: Metrics,
+}
+
+impl<S: Shelf> Answering<S> {
+    /// The answer to a request. Reads are answered at once from what is committed; a write is answered when it is durable,
+    /// and others may be asked for and answered meanwhile.
+    pub async fn answer(&self, request: Request) -> Result<Reply, Refusal> {
+        if !matches!(request, Request::Ping) {
+            self.shelf.ready()?;
+        }
+        match request {
+            Request::Ping => Ok(Reply::Pong),
+            Request::Get(KeyRef { cache, key }) => {
+                self.permit(&cache, Access::Read)?;
+                self.shelf.entry(&cache, &key).map(Reply::Entry)
+            }
+            Request::Contains(KeyRef { cache, key }) => {
+                self.permit(&cache, Access::Read)?;
+                Ok(Reply::Found(self.shelf.contains(&cache, &key)))
+            }
+            Request::GetAll(asked) => self.entries(asked).map(Reply::Entries),
+            Request::Size(of) => {
+                self.permit(&of.cache, Access::Read)?;
+                Ok(Reply::Size(self.shelf.size(&of.cache)))
+            }
+            Request::List(list) => self.page(list).map(Reply::Page),
+            Request::Write(write) => {
+                self.check_write(&write)?;
+                self.write(write).await.map(Reply::Written)
+            }
+            Request::PutAll(puts) => self.put_all(puts).await.map(Reply::WrittenAll),
+            Request::Clear(node::Clear { cache, token, retry }) => {
+                self.permit(&cache, Access::Write)?;
+                self.written(Command::Clear { node: self.session.node.clone(), cache, token, retry })
+                    .await
+                    .map(Reply::Written)
+            }
+        }
+    }
+
+    /// Whether the session may subscribe to that cache, now.
+    pub fn may_listen(&self, cache: &CacheName) -> Result<(), Refusal> {
+        self.shelf.ready()?;
+        self.permit(cache, Access::Listen).map(drop)
+    }
+
+    fn permit(&self, cache: &CacheName, access: Access) -> Result<&CacheConfig, Refusal> {
+        permit(&self.session, self.role, &self.caches, cache, access)
+    }
+
+    fn entries(&self, asked: GetAll) -> Result<Vec<Entry>, Refusal> {
+        self.permit(&asked.cache, Access::Read)?;
+        self.check_count(asked.keys.len())?;
+        let room = self.limits.max_frame_bytes.as_usize().saturating_sub(FRAME_SLACK);
+        let (mut entries, mut bytes) = (Vec::new(), 0);
+        for key in &asked.keys {
+            let Some(entry) = self.shelf.entry(&asked.cache, key)? else { continue };
+            bytes += weight(&entry);
+            if bytes > room && !entries.is_empty() {
+                self.metrics.bound_hit(Bound::FrameBytes);
+                let text = format!("the first {} of these entries fill an answer; ask for fewer keys", entries.len());
+                return Err(Refusal::new(ErrorCode::FrameTooLarge, text));
+            }
+            entries.push(entry);
+        }
+        Ok(entries)
+    }
+
+    fn page(&self, list: List) -> Result<node::Page, Refusal> {
+        self.permit(&list.cache, Access::Read)?;
+        let wanted = usize::try_from(list.limit).unwrap_or(usize::MAX);
+        if wanted == 0 {
+            return Err(Refusal::new(ErrorCode::BadArgument, "a page of no entries: ask for one at least"));
+        }
+        let entries = wanted.min(self.limits.max_list_entries);
+        if entries < wanted {
+            self.metrics.bound_hit(Bound::ListEntries);
+        }
+        let bytes = self.limits.max_frame_bytes.as_usize() / 2;
+        let List { cache, prefix, after, values, .. } = list;
+        self.shelf.page(PageOf { cache, prefix, after, entries, bytes, values })
+    }
+
+    async fn put_all(&self, puts: PutAll) -> Result<Vec<landbridge_protocol::version::Version>, Refusal> {
+        let PutAll { cache, lifespan, token, retry, entries } = puts;
+        self.check_count(entries.len())?;
+        let put = |(number, (key, value)): (u64, (Key, landbridge_protocol::blob::Blob))| node::Write {
+            operation: Operation::Put,
+            cache: cache.clone(),
+            key,
+            expected: None,
+            lifespan,
+            max_idle: None,
+            token: WriteToken { number: token.number.saturating_add(number), ..token },
+            retry,
+            return_previous: false,
+            value: value.0,
+        };
+        let writes: Vec<node::Write> = (0..).zip(entries).map(put).collect();
+        // All are looked at before the first is done.
+        writes.iter().try_for_each(|write| self.check_write(write))?;
+        if writes.is_empty() {
+            self.permit(&cache, Access::Write)?;
+        }
+        let mut under_way = tokio::task::JoinSet::new();
+        let mut versions = vec![None; writes.len()];
+        for (at, write) in writes.into_iter().enumerate() {
+            let (shelf, node) = (self.shelf.clone(), self.session.node.clone());
+            under_way.spawn(async move { (at, shelf.submit(Command::Write { node, write }).await) });
+        }
+        while let Some(done) = under_way.join_next().await {
+            let (at, decided) = done.map_err(|error| Refusal::new(ErrorCode::Internal, error.to_string()))?;
+            versions[at] = outcome(decided?)?.version;
+        }
+        let unversioned = || Refusal::new(ErrorCode::Internal, "an unconditional put was not done");
+        versions.into_iter().map(|version| version.ok_or_else(unversioned)).collect()
+    }
+
+    fn check_count(&self, keys: usize) -> Result<(), Refusal> {
+        let most = self.limits.max_list_entries;
+        if keys <= most {
+            return Ok(());
+        }
+        self.metrics.bound_hit(Bound::ListEntries);
+        Err(Refusal::new(ErrorCode::BadArgument, format!("{keys} keys in one request; there may be {most}")))
+    }
+
+    fn check_write(&self, write: &node::Write) -> Result<(), Refusal> {
+        let cache = self.permit(&write.cache, Access::Write)?;
+        let bad = |text: &str| Err(Refusal::new(ErrorCode::BadArgument, text));
+        if write.max_idle.is_some() {
+            return bad("max_idle is not in this version; use a lifespan");
+        }
+        let on_version = matches!(write.operation, Operation::ReplaceIfVersion | Operation::RemoveIfVersion);
+        if on_version != write.expected.is_some() {
+            return bad("a version is expected by replace_if_version and remove_if_version, and by nothing else");
+        }
+        let removes = matches!(write.operation, Operation::Remove | Operation::RemoveIfVersion);
+        if removes && !write.value.is_empty() {
+            return bad("a removal carries no value");
+        }
+        let most = cache.max_entry_bytes.as_usize();
+        if write.value.len() > most {
+            self.metrics.bound_hit(Bound::EntryBytes);
+            let text = format!("a value of {} bytes; {} takes {most} (max_entry_bytes)", write.value.len(), cache.name);
+            return Err(Refusal::new(ErrorCode::EntryTooLarge, text));
+        }
+        Ok(())
+    }
+
+    async fn write(&self, write: node::Write) -> Result<Outcome, Refusal> {
+        self.written(Command::Write { node: self.session.node.clone(), write }).await
+    }
+
+    async fn written(&self, command: Command) -> Result<Outcome, Refusal> {
+        outcome(self.shelf.submit(command).await?)
+    }
+}
+
+fn outcome(answer: Answer) -> Result<Outcome, Refusal> {
+    match answer {
+        Answer::Written(outcome) => Ok(outcome),
+        other => Err(Refusal::new(ErrorCode::Internal, format!("the writer answered a write with {other:?}"))),
+    }
+}
+
+/// Bytes of an entry in an answer, about.
+fn weight(entry: &Entry) -> usize {
+    entry.key.as_bytes().len() + entry.value.len() + 128
+}
+
+/// How a request's end is counted.
+pub fn outcome_of(answered: &Result<Reply, Refusal>) -> metrics::Outcome {
+    match answered {
+        Err(_) => metrics::Outcome::Refused,
+        Ok(Reply::Entry(None) | Reply::Found(false)) => metrics::Outcome::Missing,
+        Ok(Reply::Written(Outcome { done: false, .. })) => metrics::Outcome::Failed,
+        Ok(_) => metrics::Outcome::Done,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,184 @@
+//! Requests, against a shelf in memory.
+
+use std::sync::Mutex;
+
+use bytes::Bytes;
+use landbridge_protocol::{
+    blob::Blob,
+    frame::node::{CacheRef, Page, Write},
+    name::{NodeName, SiteName},
+    record::ClientId,
+    version::{Clock, Origin, RunId, Version},
+};
+
+use super::*;
+use crate::{config::Replicate, engine::command::Decided};
+
+/// Entries by key; writes are puts and removals, whatever they say.
+#[derive(Debug, Default)]
+struct Memory {
+    entries: Mutex<BTreeMap<Key, Entry>>,
+    refused: Option<ErrorCode>,
+}
+
+impl Shelf for Memory {
+    fn run(&self) -> RunId {
+        RunId(1)
+    }
+
+    fn clock(&self) -> Clock {
+        Clock::from_bits(1)
+    }
+
+    fn ready(&self) -> Result<(), Refusal> {
+        self.refused.map_or(Ok(()), |code| Err(Refusal::new(code, "not now")))
+    }
+
+    fn entry(&self, _: &CacheName, key: &Key) -> Result<Option<Entry>, Refusal> {
+        Ok(self.entries.lock().unwrap().get(key).cloned())
+    }
+
+    fn contains(&self, _: &CacheName, key: &Key) -> bool {
+        self.entries.lock().unwrap().contains_key(key)
+    }
+
+    fn size(&self, _: &CacheName) -> u64 {
+        self.entries.lock().unwrap().len() as u64
+    }
+
+    fn page(&self, of: PageOf) -> Result<Page, Refusal> {
+        let entries: Vec<Entry> = self.entries.lock().unwrap().values().take(of.entries).cloned().collect();
+        let more = entries.len() == of.entries;
+        Ok(Page { entries, more })
+    }
+
+    async fn submit(&self, command: Command) -> Decided {
+        let Command::Write { write, .. } = command else { panic!("only writes") };
+        let origin = Origin { site: SiteName::new("site1").unwrap(), run: RunId(1) };
+        let version = Version { clock: Clock::from_bits(write.token.number), origin };
+        let entry = Entry { key: write.key.clone(), version, deadline: None, value: write.value };
+        let previous = self.entries.lock().unwrap().insert(write.key, entry);
+        let existed = previous.is_some();
+        Ok(Answer::Written(Outcome { done: true, version: Some(version), existed, previous: None }))
+    }
+}
+
+fn name(text: &str) -> CacheName {
+    CacheName::new(text).unwrap()
+}
+
+fn key(text: &str) -> Key {
+    Key::new(text.to_string()).unwrap()
+}
+
+fn answering(shelf: Memory, role: Role) -> Answering<Memory> {
+    let sessions = CacheConfig {
+        name: name("sessions"),
+        merge: landbridge_protocol::record::Merge::RemoveWins,
+        replicate: Replicate::Async,
+        lifespan: None,
+        max_entry_bytes: crate::config::ByteSize::new(8),
+    };
+    Answering {
+        shelf: Arc::new(shelf),
+        session: Introduced {
+            version: 1,
+            node: NodeName::new("node11").unwrap(),
+            home: SiteName::new("site1").unwrap(),
+            member: true,
+        },
+        role,
+        caches: Arc::new([(name("sessions"), sessions)].into()),
+        limits: Limits { max_list_entries: 3, ..Limits::default() },
+        metrics: Metrics::new(),
+    }
+}
+
+fn write(operation: Operation, value: &'static [u8]) -> Write {
+    Write {
+        operation,
+        cache: name("sessions"),
+        key: key("a"),
+        expected: None,
+        lifespan: None,
+        max_idle: None,
+        token: WriteToken { client: ClientId(7), number: 40 },
+        retry: None,
+        return_previous: false,
+        value: Bytes::from_static(value),
+    }
+}
+
+async fn refused(answering: &Answering<Memory>, request: Request) -> ErrorCode {
+    answering.answer(request).await.unwrap_err().code().unwrap()
+}
+
+#[tokio::test]
+async fn what_was_written_is_read() {
+    let session = answering(Memory::default(), Role::Node);
+    let written = session.answer(Request::Write(write(Operation::Put, b"1"))).await;
+    assert_eq!(outcome_of(&written), metrics::Outcome::Done);
+    let read = session.answer(Request::Get(KeyRef { cache: name("sessions"), key: key("a") })).await;
+    assert!(matches!(&read, Ok(Reply::Entry(Some(entry))) if entry.value == "1"), "{read:?}");
+    let missing = session.answer(Request::Contains(KeyRef { cache: name("sessions"), key: key("b") })).await;
+    assert_eq!(outcome_of(&missing), metrics::Outcome::Missing);
+}
+
+#[tokio::test]
+async fn bad_requests_are_refused_before_the_writer_hears_of_them() {
+    let session = answering(Memory::default(), Role::Node);
+    let unknown = Request::Size(CacheRef { cache: name("nonsense") });
+    assert_eq!(refused(&session, unknown).await, ErrorCode::UnknownCache);
+    let large = write(Operation::Put, b"123456789");
+    assert_eq!(refused(&session, Request::Write(large)).await, ErrorCode::EntryTooLarge);
+    for bad in [
+        write(Operation::ReplaceIfVersion, b"1"),
+        write(Operation::Remove, b"1"),
+        Write { max_idle: Some(landbridge_protocol::time::Millis::new(1)), ..write(Operation::Put, b"1") },
+    ] {
+        assert_eq!(refused(&session, Request::Write(bad)).await, ErrorCode::BadArgument);
+    }
+    assert_eq!(session.shelf.size(&name("sessions")), 0);
+}
+
+#[tokio::test]
+async fn operators_have_no_business_with_entries() {
+    let session = answering(Memory::default(), Role::Admin);
+    assert_eq!(refused(&session, Request::Write(write(Operation::Put, b"1"))).await, ErrorCode::NotPermitted);
+    assert_eq!(session.may_listen(&name("sessions")).unwrap_err().code(), Some(ErrorCode::NotPermitted));
+}
+
+#[tokio::test]
+async fn a_relay_that_is_not_ready_answers_signs_of_life_only() {
+    let session = answering(Memory { refused: Some(ErrorCode::NotReady), ..Memory::default() }, Role::Node);
+    assert_eq!(session.answer(Request::Ping).await, Ok(Reply::Pong));
+    assert_eq!(refused(&session, Request::Write(write(Operation::Put, b"1"))).await, ErrorCode::NotReady);
+}
+
+fn puts(entries: &[(&str, &'static [u8])]) -> Request {
+    let entries = entries.iter().map(|(k, value)| (key(k), Blob(Bytes::from_static(value)))).collect();
+    let token = WriteToken { client: ClientId(7), number: 100 };
+    Request::PutAll(PutAll { cache: name("sessions"), lifespan: None, token, retry: None, entries })
+}
+
+#[tokio::test]
+async fn several_puts_have_tokens_in_a_row_and_are_checked_before_the_first_is_done() {
+    let session = answering(Memory::default(), Role::Node);
+    assert_eq!(refused(&session, puts(&[("a", b"1"), ("b", b"123456789")])).await, ErrorCode::EntryTooLarge);
+    assert_eq!(session.shelf.size(&name("sessions")), 0);
+    let Ok(Reply::WrittenAll(versions)) = session.answer(puts(&[("a", b"1"), ("b", b"2")])).await else { panic!() };
+    assert_eq!(versions.iter().map(|version| version.clock.bits()).collect::<Vec<_>>(), [100, 101]);
+    let many = puts(&[("a", b""), ("b", b""), ("c", b""), ("d", b"")]);
+    assert_eq!(refused(&session, many).await, ErrorCode::BadArgument);
+}
+
+#[tokio::test]
+async fn a_page_is_no_longer_than_the_bound() {
+    let session = answering(Memory::default(), Role::Node);
+    session.answer(puts(&[("a", b""), ("b", b""), ("c", b"")])).await.unwrap();
+    session.answer(puts(&[("d", b"")])).await.unwrap();
+    let list = |limit| List { cache: name("sessions"), prefix: Bytes::new(), after: None, limit, values: true };
+    let Ok(Reply::Page(page)) = session.answer(Request::List(list(1000))).await else { panic!() };
+    assert_eq!((page.entries.len(), page.more), (3, true));
+    assert_eq!(refused(&session, Request::List(list(0))).await, ErrorCode::BadArgument);
+}
