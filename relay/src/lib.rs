@@ -7,6 +7,6 @@ pub mod config;
 pub mod engine;
 pub mod http;
 pub mod metrics;
-pub mod store;
 pub mod session;
+pub mod store;
 pub mod transport;

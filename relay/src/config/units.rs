@@ -77,7 +77,8 @@ fn parse(text: &str, units: &[(&str, u64)]) -> Option<u64> {
 
 fn in_greatest_unit(value: u64, units: &[(&str, u64)]) -> String {
     let smallest = units.last().expect("the tables of units are not empty");
-    let (name, factor) = units.iter().find(|(_, factor)| value > 0 && value.is_multiple_of(*factor)).unwrap_or(smallest);
+    let (name, factor) =
+        units.iter().find(|(_, factor)| value > 0 && value.is_multiple_of(*factor)).unwrap_or(smallest);
     format!("{}{name}", value / factor)
 }
 

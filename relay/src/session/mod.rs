@@ -12,13 +12,20 @@
 //! [`Roster`]. It knows nothing of links and subscriptions, nor how a record is stored: it sees the store as a [`Shelf`].
 
 mod answer;
+mod connection;
 mod hello;
+#[cfg(test)]
+mod memory_shelf;
 mod permission;
 mod roster;
 mod shelf;
+mod stream;
+#[cfg(test)]
+mod tests;
 
 pub use answer::{Answering, outcome_of};
+pub use connection::{Server, Subscriptions, serve};
 pub use hello::{Introduced, check as check_hello};
 pub use permission::{Access, permit};
-pub use roster::{Fence, Joined, Member, Roster, show as show_view};
+pub use roster::{Fence, Joined, Member, Roster, Subscribed, show as show_view};
 pub use shelf::{PageOf, Shelf};

@@ -2,13 +2,18 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use landbridge_protocol::{
     error::{ErrorCode, Refusal},
-    frame::node::View,
-    name::NodeName,
+    frame::{admin::SessionReport, node::View},
+    name::{NodeName, SiteName},
+    time::Timestamp,
 };
 use rustls_pki_types::CertificateDer;
 use tokio::sync::watch;
@@ -24,6 +29,12 @@ pub struct Member {
     pub node: NodeName,
     /// Whether it joins the site view. One that doesn't fences nobody, is not fenced, and shares its name with anybody.
     pub member: bool,
+    /// The site that it is of.
+    pub home: SiteName,
+    /// Where it connects from.
+    pub address: SocketAddr,
+    /// When it did.
+    pub connected: Timestamp,
     /// What it showed. A name belongs to the certificate that took it, as long as a session of it lasts.
     pub certificate: CertificateDer<'static>,
 }
@@ -50,6 +61,7 @@ struct Seats {
 struct Seat {
     member: Member,
     fence: Fence,
+    subscriptions: Arc<AtomicU32>,
 }
 
 /// A place in the roster; free again when this is dropped.
@@ -58,7 +70,12 @@ pub struct Joined {
     roster: Roster,
     number: u64,
     fence: Fence,
+    subscriptions: Arc<AtomicU32>,
 }
+
+/// A subscription of a session, counted until this is dropped.
+#[derive(Debug)]
+pub struct Subscribed(Arc<AtomicU32>);
 
 impl Roster {
     /// With nobody, and room for so many.
@@ -89,11 +106,12 @@ impl Roster {
         seats.next += 1;
         let fence = Fence::new();
         let in_view = member.member;
-        seats.seats.insert(number, Seat { member, fence: fence.clone() });
+        let subscriptions = Arc::<AtomicU32>::default();
+        seats.seats.insert(number, Seat { member, fence: fence.clone(), subscriptions: subscriptions.clone() });
         if in_view {
             self.announce(&seats);
         }
-        Ok(Joined { roster: self.clone(), number, fence })
+        Ok(Joined { roster: self.clone(), number, fence, subscriptions })
     }
 
     /// The site view, and its changes.
@@ -109,6 +127,19 @@ impl Roster {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The sessions, in join order, as an operator sees them.
+    pub fn report(&self, now: Timestamp) -> Vec<SessionReport> {
+        let report = |Seat { member, subscriptions, .. }: &Seat| SessionReport {
+            node: member.node.clone(),
+            site: member.home,
+            member: member.member,
+            address: member.address.to_string(),
+            subscriptions: subscriptions.load(Ordering::Relaxed),
+            connected_ms: now.since(member.connected).get(),
+        };
+        self.seats().seats.values().map(report).collect()
     }
 
     fn announce(&self, seats: &Seats) {
@@ -146,6 +177,16 @@ impl Joined {
         &self.fence
     }
 
+    /// Counts one more subscription, if there may be.
+    pub fn subscribe(&self, bound: usize) -> Result<Subscribed, Refusal> {
+        let below = |count: u32| ((count as usize) < bound).then_some(count + 1);
+        if self.subscriptions.fetch_update(Ordering::Relaxed, Ordering::Relaxed, below).is_err() {
+            let text = format!("the session has {bound} subscriptions, as many as it may (limits.max_subscriptions)");
+            return Err(Refusal::new(ErrorCode::Busy, text));
+        }
+        Ok(Subscribed(self.subscriptions.clone()))
+    }
+
     /// What the fenced session is told.
     pub fn fenced() -> Refusal {
         Refusal::new(ErrorCode::Fenced, "a newer session of this node, with the same certificate, took over")
@@ -155,6 +196,12 @@ impl Joined {
 impl Drop for Joined {
     fn drop(&mut self) {
         self.roster.leave(self.number);
+    }
+}
+
+impl Drop for Subscribed {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -170,7 +217,9 @@ mod tests {
 
     fn member(node: &str, certificate: u8) -> Member {
         let certificate = CertificateDer::from(vec![certificate]);
-        Member { node: NodeName::new(node).unwrap(), member: true, certificate }
+        let home = SiteName::new("site1").unwrap();
+        let (address, connected) = (([127, 0, 0, 1], 9).into(), Timestamp::from_millis(100));
+        Member { node: NodeName::new(node).unwrap(), member: true, home, address, connected, certificate }
     }
 
     fn command(node: &str, certificate: u8) -> Member {
@@ -239,5 +288,17 @@ mod tests {
         assert!(!view.has_changed().unwrap());
         let _joined = roster.join(member("node11", 1)).unwrap();
         assert_eq!(view.borrow_and_update().members, ["node11"]);
+    }
+
+    #[test]
+    fn subscriptions_are_bounded_and_reported_until_they_end() {
+        let roster = Roster::new(8);
+        let joined = roster.join(member("node11", 1)).unwrap();
+        let first = joined.subscribe(1).unwrap();
+        assert_eq!(joined.subscribe(1).unwrap_err().code(), Some(ErrorCode::Busy));
+        let report = roster.report(Timestamp::from_millis(350));
+        assert_eq!((report[0].subscriptions, report[0].connected_ms), (1, 250));
+        drop(first);
+        assert!(joined.subscribe(1).is_ok());
     }
 }

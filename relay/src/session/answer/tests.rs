@@ -1,67 +1,15 @@
 //! Requests, against a shelf in memory.
 
-use std::sync::Mutex;
-
 use bytes::Bytes;
 use landbridge_protocol::{
     blob::Blob,
-    frame::node::{CacheRef, Page, Write},
+    frame::node::{CacheRef, Write},
     name::{NodeName, SiteName},
     record::ClientId,
-    version::{Clock, Origin, RunId, Version},
 };
 
 use super::*;
-use crate::{config::Replicate, engine::command::Decided};
-
-/// Entries by key; writes are puts and removals, whatever they say.
-#[derive(Debug, Default)]
-struct Memory {
-    entries: Mutex<BTreeMap<Key, Entry>>,
-    refused: Option<ErrorCode>,
-}
-
-impl Shelf for Memory {
-    fn run(&self) -> RunId {
-        RunId(1)
-    }
-
-    fn clock(&self) -> Clock {
-        Clock::from_bits(1)
-    }
-
-    fn ready(&self) -> Result<(), Refusal> {
-        self.refused.map_or(Ok(()), |code| Err(Refusal::new(code, "not now")))
-    }
-
-    fn entry(&self, _: &CacheName, key: &Key) -> Result<Option<Entry>, Refusal> {
-        Ok(self.entries.lock().unwrap().get(key).cloned())
-    }
-
-    fn contains(&self, _: &CacheName, key: &Key) -> bool {
-        self.entries.lock().unwrap().contains_key(key)
-    }
-
-    fn size(&self, _: &CacheName) -> u64 {
-        self.entries.lock().unwrap().len() as u64
-    }
-
-    fn page(&self, of: PageOf) -> Result<Page, Refusal> {
-        let entries: Vec<Entry> = self.entries.lock().unwrap().values().take(of.entries).cloned().collect();
-        let more = entries.len() == of.entries;
-        Ok(Page { entries, more })
-    }
-
-    async fn submit(&self, command: Command) -> Decided {
-        let Command::Write { write, .. } = command else { panic!("only writes") };
-        let origin = Origin { site: SiteName::new("site1").unwrap(), run: RunId(1) };
-        let version = Version { clock: Clock::from_bits(write.token.number), origin };
-        let entry = Entry { key: write.key.clone(), version, deadline: None, value: write.value };
-        let previous = self.entries.lock().unwrap().insert(write.key, entry);
-        let existed = previous.is_some();
-        Ok(Answer::Written(Outcome { done: true, version: Some(version), existed, previous: None }))
-    }
-}
+use crate::{config::Replicate, session::memory_shelf::Memory};
 
 fn name(text: &str) -> CacheName {
     CacheName::new(text).unwrap()
