@@ -1,0 +1,80 @@
+//! How long to wait before a broken link is tried again: jittered, doubling, capped.
+
+use landbridge_protocol::time::{Millis, Timestamp};
+
+/// The bounds of the wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backoff {
+    /// The longest first wait.
+    pub first: Millis,
+    /// The longest wait of all.
+    pub cap: Millis,
+}
+
+/// Failures in a row, and the source of jitter.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Outage {
+    failures: u32,
+    random: u64,
+}
+
+impl Outage {
+    /// None yet. Links with different seeds wait differently.
+    pub fn new(seed: u64) -> Self {
+        Self { failures: 0, random: seed }
+    }
+
+    /// Counts a failure and says when to try again: after between half and all of the doubled, capped wait.
+    pub fn failed(&mut self, backoff: &Backoff, now: Timestamp) -> Timestamp {
+        let doubled = backoff.first.get().saturating_mul(1 << self.failures.min(32));
+        let longest = doubled.clamp(1, backoff.cap.get().max(1));
+        self.failures = self.failures.saturating_add(1);
+        let jitter = self.draw() % (longest / 2 + 1);
+        now.after(Millis::new(longest - jitter))
+    }
+
+    /// The link works.
+    pub fn healed(&mut self) {
+        self.failures = 0;
+    }
+
+    /// Failures in a row.
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// splitmix64 (Steele, Lea, Flood 2014).
+    fn draw(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.random ^ (self.random >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_with_jitter_to_a_cap_and_start_over_once_healed() {
+        let backoff = Backoff { first: Millis::new(100), cap: Millis::new(1_000) };
+        let now = Timestamp::from_millis(5_000);
+        let mut outage = Outage::new(7);
+        for longest in [100, 200, 400, 800, 1_000, 1_000] {
+            let wait = outage.failed(&backoff, now).since(now).get();
+            assert!((longest / 2..=longest).contains(&wait), "{wait} of {longest}");
+        }
+        outage.healed();
+        assert!(outage.failed(&backoff, now).since(now).get() <= 100);
+    }
+
+    #[test]
+    fn a_month_of_failures_does_not_overflow() {
+        let backoff = Backoff { first: Millis::new(u64::MAX / 2), cap: Millis::new(u64::MAX) };
+        let mut outage = Outage::new(1);
+        for _ in 0..100 {
+            assert!(outage.failed(&backoff, Timestamp::from_millis(1)) > Timestamp::from_millis(1));
+        }
+    }
+}
