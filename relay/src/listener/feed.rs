@@ -1,0 +1,61 @@
+//! What a subscription needs of the store.
+
+use landbridge_protocol::{
+    error::Refusal,
+    name::CacheName,
+    position::Sequence,
+    record::{Key, Record},
+    time::Timestamp,
+    version::Origin,
+};
+use tokio::sync::watch;
+
+use crate::engine::command::Published;
+
+/// A part of the log.
+#[derive(Debug, Clone)]
+pub struct Read {
+    /// It has been read through here.
+    pub through: Sequence,
+    /// What lies there; superseded records may be among it.
+    pub records: Vec<(Sequence, Record)>,
+}
+
+/// Live entries in the order of their keys, as the records that made them.
+#[derive(Debug, Clone)]
+pub struct SnapshotPage {
+    /// The records.
+    pub records: Vec<Record>,
+    /// Whether there are more after the last.
+    pub more: bool,
+}
+
+/// The store as a subscription sees it. All of it is committed state.
+pub trait Feed: Send + Sync + 'static {
+    /// The relay's present run.
+    fn origin(&self) -> Origin;
+
+    /// Whether a position in the log of that run is good in the present one: it is this run, or one of this store that ended
+    /// in order with none between that did not.
+    fn continues(&self, origin: &Origin) -> bool;
+
+    /// The head of the log and V as of it.
+    fn published(&self) -> watch::Receiver<Published>;
+
+    /// The log after that position, about so many bytes of it.
+    fn read(&self, after: Sequence, max_bytes: usize) -> impl Future<Output = Result<Read, Refusal>> + Send;
+
+    /// Whether a record of the log is still what the relay holds of its key.
+    fn holds(&self, sequence: Sequence, record: &Record) -> bool;
+
+    /// Live entries of the cache with keys after that one.
+    fn page(
+        &self,
+        cache: &CacheName,
+        after: Option<&Key>,
+        max_bytes: usize,
+    ) -> impl Future<Output = Result<SnapshotPage, Refusal>> + Send;
+
+    /// The time.
+    fn now(&self) -> Timestamp;
+}

@@ -1,0 +1,22 @@
+//! Subscriptions: each a task with a cursor over the change log and a stream of its own.
+//!
+//! ```text
+//!  Subscribe ─► begin ─┬─ from now ───────────────────────┐
+//!                      ├─ snapshot ─► pages, SnapshotEnd ─┼─► log after the cursor ─► held? ─► event, token ─► stream
+//!                      ├─ token of here ──────────────────┤        ▲                                            │
+//!                      └─ other token ─► Gap, snapshot ───┘        └── head moved ◄── wait ◄── head reached ◄───┘
+//! ```
+//!
+//! There is no queue: a subscriber that does not read stops its own task on its own stream, and when it reads again, what
+//! was superseded meanwhile is skipped. Events come from committed state only, so what they say can be read. It knows
+//! nothing of sessions and links; it sees the store as a [`Feed`].
+
+mod event;
+mod feed;
+mod serve;
+mod standing;
+#[cfg(test)]
+mod tests;
+
+pub use feed::{Feed, Read, SnapshotPage};
+pub use serve::serve;

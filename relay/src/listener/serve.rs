@@ -1,0 +1,167 @@
+//! One subscription, from its first frame to its last.
+
+use bytes::{Bytes, BytesMut};
+use landbridge_protocol::{
+    error::{ErrorCode, Refusal},
+    frame::{
+        RelayToNode,
+        node::{EventKind, Subscribe, Subscribed},
+    },
+    name::CacheName,
+    position::Sequence,
+    record::{Kind, Record},
+    token::ResumeToken,
+};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    event::{bare, kind_of, told},
+    feed::Feed,
+    standing::{Standing, nowhere},
+};
+use crate::engine::command::Published;
+
+/// Bytes of the log, or of a snapshot, that are read for one subscriber at once.
+const READ_BYTES: usize = 256 << 10;
+/// Bytes that are written at once.
+const WRITE_BYTES: usize = 64 << 10;
+
+/// Why a subscription ends that was not stopped.
+#[derive(Debug)]
+enum End {
+    /// The subscriber is gone.
+    Gone,
+    /// The store can't be read.
+    Refused(Refusal),
+}
+
+impl From<Refusal> for End {
+    fn from(refusal: Refusal) -> Self {
+        End::Refused(refusal)
+    }
+}
+
+/// Serves a subscription until `stop`, until the subscriber is gone, or until the store fails; then the stream is ended.
+pub async fn serve<F: Feed, W: AsyncWrite + Unpin>(
+    feed: &F,
+    subscribe: Subscribe,
+    request: u64,
+    stream: W,
+    stop: CancellationToken,
+) {
+    let mut telling = Telling { feed, cache: subscribe.cache.clone(), request, stream, unwritten: BytesMut::new() };
+    let ended = tokio::select! {
+        biased;
+        () = stop.cancelled() => return,
+        ended = telling.run(subscribe) => ended,
+    };
+    if let Err(End::Refused(refusal)) = ended {
+        tracing::info!(cache = %telling.cache, "subscription ended: {refusal}");
+        let _gone = telling.say(&RelayToNode::Refused(refusal)).await;
+        let _gone = telling.flush().await;
+    }
+    let _gone = telling.stream.shutdown().await;
+}
+
+struct Telling<'a, F, W> {
+    feed: &'a F,
+    cache: CacheName,
+    request: u64,
+    stream: W,
+    unwritten: BytesMut,
+}
+
+impl<F: Feed, W: AsyncWrite + Unpin> Telling<'_, F, W> {
+    async fn run(&mut self, subscribe: Subscribe) -> Result<(), End> {
+        let mut published = self.feed.published();
+        let origin = self.feed.origin();
+        let start = published.borrow_and_update().clone();
+        let token = subscribe.from.as_ref().map(|bytes| ResumeToken::from_bytes(&bytes.0));
+        let token = token.transpose().map_err(|error| Refusal::new(ErrorCode::BadArgument, error.to_string()))?;
+        let gap = token.as_ref().is_some_and(|token| !self.is_good(token, &start));
+        let snapshot = gap || (token.is_none() && subscribe.snapshot);
+        let mut standing = match token {
+            Some(token) if !gap => Standing::resumed(origin, token, start.head),
+            _ => Standing::at(origin, &start),
+        };
+        let token = if snapshot { nowhere(origin) } else { standing.token() };
+        self.say(&RelayToNode::Subscribed(Subscribed { token: token.clone() })).await?;
+        if gap {
+            self.say(&RelayToNode::Event(bare(EventKind::Gap, token.clone()))).await?;
+        }
+        if snapshot {
+            self.snapshot(token).await?;
+            self.say(&RelayToNode::Event(bare(EventKind::SnapshotEnd, standing.token()))).await?;
+        }
+        self.flush().await?;
+        loop {
+            let now = published.borrow_and_update().clone();
+            while standing.sequence() < now.head {
+                self.tell_more(&mut standing).await?;
+            }
+            self.flush().await?;
+            if published.changed().await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Whether the log can be read on from where the token stands.
+    fn is_good(&self, token: &ResumeToken, published: &Published) -> bool {
+        let nowhere = token.sequence == Sequence::ZERO && token.seen.is_empty();
+        !nowhere && token.sequence <= published.head && self.feed.continues(&token.origin)
+    }
+
+    /// The live entries. The log is then read from where it stood before the first of them was: what changes meanwhile is
+    /// told again or for the first time, and nothing is missed.
+    async fn snapshot(&mut self, token: Bytes) -> Result<(), End> {
+        let mut after = None;
+        loop {
+            let page = self.feed.page(&self.cache, after.as_ref(), READ_BYTES).await?;
+            after = page.records.last().and_then(|record| record.key.clone());
+            for record in page.records {
+                self.say(&RelayToNode::Event(told(record, EventKind::Created, token.clone()))).await?;
+            }
+            if !page.more || after.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn tell_more(&mut self, standing: &mut Standing) -> Result<(), End> {
+        let published = self.feed.published().borrow().clone();
+        let read = self.feed.read(standing.sequence(), READ_BYTES).await?;
+        for (sequence, record) in read.records {
+            if record.cache != self.cache {
+                continue;
+            }
+            // Asked for each just before it is told: the subscriber may have kept this task waiting since the last.
+            if !self.can_be_told(sequence, &record) {
+                standing.skip(self.feed.published().borrow().head);
+                continue;
+            }
+            let (kind, token) = (kind_of(&record), standing.tell(sequence));
+            self.say(&RelayToNode::Event(told(record, kind, token))).await?;
+        }
+        standing.through(read.through, &published);
+        Ok(())
+    }
+
+    /// Whether what the event says can be read: the record is the held one, and not past its deadline (a mark follows).
+    fn can_be_told(&self, sequence: Sequence, record: &Record) -> bool {
+        let overdue = record.kind == Kind::Live && record.is_expired(self.feed.now());
+        !overdue && self.feed.holds(sequence, record)
+    }
+
+    async fn say(&mut self, frame: &RelayToNode) -> Result<(), End> {
+        let encoded = frame.encode(self.request, &mut self.unwritten);
+        encoded.map_err(|error| Refusal::new(ErrorCode::Internal, error.to_string()))?;
+        if self.unwritten.len() >= WRITE_BYTES { self.flush().await } else { Ok(()) }
+    }
+
+    async fn flush(&mut self) -> Result<(), End> {
+        let written = self.stream.write_all_buf(&mut self.unwritten).await;
+        written.map_err(|_| End::Gone)
+    }
+}

@@ -1,0 +1,235 @@
+//! Subscriptions against a log in memory, over a pipe that can be full.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use landbridge_protocol::{
+    blob::Blob,
+    error::Refusal,
+    frame::{
+        FrameCodec, RelayToNode,
+        node::{Event, EventKind, Subscribe},
+    },
+    name::{CacheName, SiteName},
+    position::Sequence,
+    record::{Key, Kind, Record},
+    time::Timestamp,
+    vector::Vector,
+    version::{Clock, Origin, RunId, Version},
+};
+use tokio::{
+    io::{AsyncReadExt, DuplexStream},
+    sync::watch,
+};
+use tokio_util::{codec::Decoder, sync::CancellationToken};
+
+use super::*;
+use crate::engine::command::Published;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Every record ever appended, and the newest of each key.
+struct Log {
+    records: Mutex<Vec<Record>>,
+    published: watch::Sender<Published>,
+}
+
+fn origin(run: u64) -> Origin {
+    Origin { site: SiteName::new("site1").unwrap(), run: RunId(run) }
+}
+
+impl Log {
+    fn new() -> Arc<Self> {
+        let published = watch::Sender::new(Published { head: Sequence::ZERO, seen: Vector::new() });
+        Arc::new(Self { records: Mutex::default(), published })
+    }
+
+    fn append(&self, key: &str, kind: Kind, value: &str) {
+        let mut records = self.records.lock().unwrap();
+        let head = records.len() as u64 + 1;
+        let version = Version { clock: Clock::from_bits(head), origin: origin(2) };
+        records.push(Record {
+            cache: CacheName::new("sessions").unwrap(),
+            key: Some(Key::new(key.to_string()).unwrap()),
+            kind,
+            version,
+            birth: version,
+            deadline: None,
+            max_idle: None,
+            token: None,
+            node: None,
+            context: Vector::new(),
+            flags: 0,
+            value: Bytes::copy_from_slice(value.as_bytes()),
+        });
+        drop(records);
+        let seen = [(origin(2), version.clock)].into_iter().collect();
+        self.published.send_replace(Published { head: Sequence::new(head), seen });
+    }
+
+    fn newest(&self) -> BTreeMap<Key, (u64, Record)> {
+        let records = self.records.lock().unwrap();
+        records.iter().zip(1..).map(|(record, at)| (record.key.clone().unwrap(), (at, record.clone()))).collect()
+    }
+}
+
+impl Feed for Log {
+    fn origin(&self) -> Origin {
+        origin(2)
+    }
+
+    fn continues(&self, of: &Origin) -> bool {
+        *of == origin(2)
+    }
+
+    fn published(&self) -> watch::Receiver<Published> {
+        self.published.subscribe()
+    }
+
+    async fn read(&self, after: Sequence, _: usize) -> Result<Read, Refusal> {
+        let records = self.records.lock().unwrap();
+        let from = after.get() as usize;
+        let part = records.iter().zip(1..).skip(from).take(8);
+        let part: Vec<_> = part.map(|(record, at)| (Sequence::new(at), record.clone())).collect();
+        Ok(Read { through: part.last().map_or(after, |(at, _)| *at), records: part })
+    }
+
+    fn holds(&self, sequence: Sequence, record: &Record) -> bool {
+        self.newest()[record.key.as_ref().unwrap()].0 == sequence.get()
+    }
+
+    async fn page(&self, _: &CacheName, after: Option<&Key>, _: usize) -> Result<SnapshotPage, Refusal> {
+        let newest = self.newest();
+        let mut live = newest.into_iter().filter(|(key, (_, r))| r.kind == Kind::Live && Some(key) > after);
+        let records: Vec<Record> = live.by_ref().take(2).map(|(_, (_, record))| record).collect();
+        Ok(SnapshotPage { records, more: live.next().is_some() })
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(1)
+    }
+}
+
+struct Subscriber {
+    stream: DuplexStream,
+    buffer: BytesMut,
+    stop: CancellationToken,
+}
+
+fn subscribe(log: &Arc<Log>, from: Option<Bytes>, snapshot: bool) -> Subscriber {
+    let (stream, theirs) = tokio::io::duplex(512);
+    let (log, stop) = (log.clone(), CancellationToken::new());
+    let asked = Subscribe { cache: CacheName::new("sessions").unwrap(), from: from.map(Blob), snapshot };
+    let until = stop.clone();
+    tokio::spawn(async move { serve(&*log, asked, 3, theirs, until).await });
+    Subscriber { stream, buffer: BytesMut::new(), stop }
+}
+
+impl Subscriber {
+    async fn hear(&mut self) -> RelayToNode {
+        loop {
+            if let Some(raw) = FrameCodec::new(1 << 20).decode(&mut self.buffer).unwrap() {
+                assert_eq!(raw.request, 3);
+                return RelayToNode::decode(&raw).unwrap();
+            }
+            let read = tokio::time::timeout(PATIENCE, self.stream.read_buf(&mut self.buffer)).await;
+            assert!(read.expect("in time").unwrap() > 0, "the stream ended");
+        }
+    }
+
+    async fn begun(mut self) -> (Self, Bytes) {
+        let RelayToNode::Subscribed(subscribed) = self.hear().await else { panic!() };
+        (self, subscribed.token)
+    }
+
+    async fn event(&mut self) -> Event {
+        let RelayToNode::Event(event) = self.hear().await else { panic!() };
+        event
+    }
+
+    /// Events up to one of that kind or key.
+    async fn until(&mut self, last: &str) -> Vec<String> {
+        let mut events = Vec::new();
+        loop {
+            events.push(shown(&self.event().await));
+            if events.last().unwrap().starts_with(last) {
+                return events;
+            }
+        }
+    }
+}
+
+fn shown(event: &Event) -> String {
+    let key = event.key.as_ref().map(|key| String::from_utf8_lossy(key.as_bytes()).into_owned());
+    format!("{:?} {}={}", event.kind, key.unwrap_or_default(), String::from_utf8_lossy(&event.value))
+}
+
+#[tokio::test]
+async fn from_now_on_changes_are_told_and_nothing_from_before() {
+    let log = Log::new();
+    log.append("a", Kind::Live, "1");
+    let (mut subscriber, _) = subscribe(&log, None, false).begun().await;
+    log.append("b", Kind::Live, "2");
+    assert_eq!(shown(&subscriber.event().await), "Created b=2");
+    log.append("b", Kind::Tombstone, "");
+    assert_eq!(shown(&subscriber.event().await), "Removed b=");
+}
+
+#[tokio::test]
+async fn a_snapshot_comes_first_and_ends_and_its_middle_can_not_be_resumed_from() {
+    let log = Log::new();
+    for key in ["a", "b", "c"] {
+        log.append(key, Kind::Live, "1");
+    }
+    log.append("b", Kind::Tombstone, "");
+    let (mut subscriber, token) = subscribe(&log, None, true).begun().await;
+    assert_eq!(subscriber.until("SnapshotEnd").await, ["Created a=1", "Created c=1", "SnapshotEnd ="]);
+    let (mut again, _) = subscribe(&log, Some(token), false).begun().await;
+    assert_eq!(again.event().await.kind, EventKind::Gap);
+    assert_eq!(again.until("SnapshotEnd").await.len(), 3);
+}
+
+#[tokio::test]
+async fn a_token_goes_on_after_its_event_with_what_is_still_so() {
+    let log = Log::new();
+    let (mut subscriber, _) = subscribe(&log, None, false).begun().await;
+    log.append("a", Kind::Live, "1");
+    let token = subscriber.event().await.token;
+    subscriber.stop.cancel();
+    log.append("a", Kind::Live, "2");
+    log.append("b", Kind::Live, "1");
+    log.append("a", Kind::Live, "3");
+    let (mut again, _) = subscribe(&log, Some(token), true).begun().await;
+    assert_eq!(again.until("Created a").await, ["Created b=1", "Created a=3"]);
+}
+
+#[tokio::test]
+async fn a_token_of_elsewhere_gives_a_gap_and_a_snapshot_and_bytes_that_are_none_a_refusal() {
+    let log = Log::new();
+    log.append("a", Kind::Live, "1");
+    let seen = [(origin(1), Clock::from_bits(1))].into_iter().collect();
+    let token = landbridge_protocol::token::ResumeToken { origin: origin(1), sequence: Sequence::new(1), seen };
+    let (mut subscriber, _) = subscribe(&log, Some(token.to_bytes()), false).begun().await;
+    assert_eq!(subscriber.until("SnapshotEnd").await, ["Gap =", "Created a=1", "SnapshotEnd ="]);
+    let mut bad = subscribe(&log, Some(Bytes::from_static(b"bad")), false);
+    assert!(matches!(bad.hear().await, RelayToNode::Refused(_)));
+}
+
+#[tokio::test]
+async fn a_slow_subscriber_is_coalesced_and_hears_each_keys_last_change() {
+    let log = Log::new();
+    let (mut subscriber, _) = subscribe(&log, None, false).begun().await;
+    for round in 0..500 {
+        log.append("hot", Kind::Live, &format!("{round:0>100}"));
+        // The pipe holds a few events; the subscription gets its turn and is stuck.
+        tokio::task::yield_now().await;
+    }
+    log.append("last", Kind::Live, "");
+    let events = subscriber.until("Created last").await;
+    assert!(events.len() < 250, "{}", events.len());
+    assert!(events.iter().any(|event| event.ends_with("499")), "the last change of a key is never left out");
+}
