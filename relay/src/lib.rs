@@ -1,6 +1,7 @@
 //! The relay of Landbridge.
 #![forbid(unsafe_code)]
 
+pub mod admin;
 pub mod certs;
 pub mod clock;
 pub mod config;

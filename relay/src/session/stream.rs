@@ -143,7 +143,13 @@ pub(super) async fn serve<S: Shelf, L: Subscriptions>(
         return match permitted {
             Ok(_counted) => {
                 let stop = session.stop.clone();
-                session.server.subscriptions.serve(subscribe, raw.request, send, stop).await;
+                // A subscriber that wants no more is noticed here, also while there is nothing to tell it.
+                let unwanted = send.stopped();
+                tokio::select! {
+                    biased;
+                    _ = unwanted => (),
+                    () = session.server.subscriptions.serve(subscribe, raw.request, send, stop) => (),
+                }
             }
             Err(refusal) => {
                 let outgoing = Outgoing::start(send, &tasks);

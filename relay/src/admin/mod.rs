@@ -1,0 +1,130 @@
+//! The server for operators' commands: a hello, then requests and reports on the same stream, one after the other.
+//!
+//! It knows neither links nor the store: what it reports and what it may do is an [`Operated`].
+
+use std::time::Duration;
+
+use bytes::BytesMut;
+use landbridge_protocol::{
+    error::{ErrorCode, Refusal},
+    frame::{
+        FrameCodec, FrameError, FromAdmin, PROTOCOL_VERSION, RawFrame, ToAdmin,
+        admin::{Hello, LinkReport, Report, Request, Status, Welcome},
+    },
+    name::SiteName,
+};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio_util::{codec::Decoder, sync::CancellationToken};
+
+use crate::transport::{Admitted, close, close_in_order};
+
+/// Bytes of a request's frame at most; they are small.
+const MAX_REQUEST_BYTES: usize = 64 << 10;
+
+/// The relay as an operator sees it.
+pub trait Operated: Send + Sync + 'static {
+    /// Everything about it, at this moment.
+    fn status(&self) -> Status;
+
+    /// Takes the link to that peer offline, or brings it online; resolves when that has been done.
+    fn set_offline(&self, peer: SiteName, offline: bool) -> impl Future<Output = Result<LinkReport, Refusal>> + Send;
+}
+
+/// Serves an operator's connection until it ends or `stop` comes. A hello is waited for so long.
+pub async fn serve<O: Operated>(
+    operated: &O,
+    site: SiteName,
+    hello_timeout: Duration,
+    admitted: Admitted,
+    stop: CancellationToken,
+) {
+    let connection = &admitted.connection;
+    let opened = tokio::select! {
+        biased;
+        () = stop.cancelled() => return close(connection, &Refusal::new(ErrorCode::ShuttingDown, "the relay shuts down")),
+        opened = tokio::time::timeout(hello_timeout, connection.accept_bi()) => opened,
+    };
+    let Ok(Ok((mut send, mut recv))) = opened else {
+        return close(connection, &Refusal::new(ErrorCode::Malformed, "the connection said no hello in time"));
+    };
+    let ended = tokio::select! {
+        biased;
+        () = stop.cancelled() => Err(Refusal::new(ErrorCode::ShuttingDown, "the relay shuts down")),
+        ended = converse(operated, site, &mut recv, &mut send) => ended,
+    };
+    match ended {
+        Ok(()) => close_in_order(connection),
+        Err(refusal) => close(connection, &refusal),
+    }
+}
+
+/// The conversation. An error ends it, and is what the operator is told.
+async fn converse<O: Operated>(
+    operated: &O,
+    site: SiteName,
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+) -> Result<(), Refusal> {
+    let mut buffer = BytesMut::new();
+    let Some(raw) = next(&mut from, &mut buffer).await? else { return Ok(()) };
+    let no_hello = || Refusal::new(ErrorCode::Malformed, "the first frame of a connection is its hello");
+    let ToAdmin::Hello(hello) = decode(&raw)? else { return Err(no_hello()) };
+    check(&hello, site)?;
+    say(&mut to, raw.request, &FromAdmin::Welcome(Welcome { version: PROTOCOL_VERSION, site })).await?;
+    while let Some(raw) = next(&mut from, &mut buffer).await? {
+        let done = match ToAdmin::decode(&raw) {
+            Ok(ToAdmin::Request(request)) => answer(operated, request).await,
+            Ok(ToAdmin::Hello(_)) => Err(Refusal::new(ErrorCode::Malformed, "hello was said already")),
+            Err(error) => Err(error.refusal()),
+        };
+        say(&mut to, raw.request, &done.map_or_else(FromAdmin::Refused, FromAdmin::Report)).await?;
+    }
+    Ok(())
+}
+
+async fn answer<O: Operated>(operated: &O, request: Request) -> Result<Report, Refusal> {
+    match request {
+        Request::Status => Ok(Report::Status(Box::new(operated.status()))),
+        Request::TakeOffline { peer } => operated.set_offline(peer, true).await.map(Report::Link),
+        Request::BringOnline { peer } => operated.set_offline(peer, false).await.map(Report::Link),
+    }
+}
+
+fn check(hello: &Hello, site: SiteName) -> Result<(), Refusal> {
+    if !(hello.version_min..=hello.version_max).contains(&PROTOCOL_VERSION) {
+        let (min, max) = (hello.version_min, hello.version_max);
+        let text = format!("this relay speaks protocol version {PROTOCOL_VERSION}, the command {min} to {max}");
+        return Err(Refusal::new(ErrorCode::VersionTooNew, text));
+    }
+    if hello.site != site {
+        let text = format!("this is the relay of {site}, not of {}; correct the site or the address", hello.site);
+        return Err(Refusal::new(ErrorCode::WrongSite, text));
+    }
+    Ok(())
+}
+
+fn decode(raw: &RawFrame) -> Result<ToAdmin, Refusal> {
+    ToAdmin::decode(raw).map_err(|error| error.refusal())
+}
+
+async fn next(from: &mut (impl AsyncRead + Unpin), buffer: &mut BytesMut) -> Result<Option<RawFrame>, Refusal> {
+    let mut codec = FrameCodec::new(MAX_REQUEST_BYTES);
+    loop {
+        if let Some(raw) = codec.decode(buffer).map_err(|error| error.refusal())? {
+            return Ok(Some(raw));
+        }
+        if from.read_buf(buffer).await.map_err(|error| FrameError::Io(error).refusal())? == 0 {
+            return codec.decode_eof(buffer).map_err(|error| error.refusal());
+        }
+    }
+}
+
+async fn say(to: &mut (impl AsyncWrite + Unpin), request: u64, frame: &FromAdmin) -> Result<(), Refusal> {
+    let mut bytes = BytesMut::new();
+    let encoded = frame.encode(request, &mut bytes);
+    encoded.map_err(|error| Refusal::new(ErrorCode::Internal, error.to_string()))?;
+    to.write_all_buf(&mut bytes).await.map_err(|error| FrameError::Io(error).refusal())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,91 @@
+//! Conversations over a pipe.
+
+use tokio::io::DuplexStream;
+
+use super::*;
+
+struct Relay;
+
+fn site(name: &str) -> SiteName {
+    SiteName::new(name).unwrap()
+}
+
+impl Operated for Relay {
+    fn status(&self) -> Status {
+        unreachable!("not asked for here")
+    }
+
+    async fn set_offline(&self, peer: SiteName, offline: bool) -> Result<LinkReport, Refusal> {
+        if peer != site("site2") {
+            return Err(Refusal::new(ErrorCode::UnknownPeer, "no such peer"));
+        }
+        Ok(LinkReport {
+            peer,
+            address: String::new(),
+            state: if offline { "offline" } else { "waiting" }.into(),
+            detail: String::new(),
+            incoming: false,
+            lag_changes: 0,
+            lag_seconds: 0.0,
+            skew_ms: None,
+        })
+    }
+}
+
+fn hello(name: &str, version: u16) -> ToAdmin {
+    let (version_min, version_max) = (version, version);
+    ToAdmin::Hello(Hello { version_min, version_max, site: site(name), software: "test".into() })
+}
+
+fn operator() -> (DuplexStream, tokio::task::JoinHandle<Result<(), Refusal>>) {
+    let (ours, theirs) = tokio::io::duplex(4096);
+    let relay = tokio::spawn(async move {
+        let (from, to) = tokio::io::split(theirs);
+        converse(&Relay, site("site1"), from, to).await
+    });
+    (ours, relay)
+}
+
+async fn ask(pipe: &mut DuplexStream, request: u64, frame: ToAdmin) {
+    let mut bytes = BytesMut::new();
+    frame.encode(request, &mut bytes).unwrap();
+    pipe.write_all_buf(&mut bytes).await.unwrap();
+}
+
+async fn hear(pipe: &mut DuplexStream, buffer: &mut BytesMut) -> (u64, FromAdmin) {
+    let raw = next(pipe, buffer).await.unwrap().unwrap();
+    (raw.request, FromAdmin::decode(&raw).unwrap())
+}
+
+#[tokio::test]
+async fn a_link_is_taken_offline_and_an_unknown_peer_is_refused_without_ending_it_all() {
+    let ((mut pipe, relay), mut buffer) = (operator(), BytesMut::new());
+    ask(&mut pipe, 1, hello("site1", PROTOCOL_VERSION)).await;
+    assert!(matches!(hear(&mut pipe, &mut buffer).await, (1, FromAdmin::Welcome(_))));
+    ask(&mut pipe, 2, ToAdmin::Request(Request::TakeOffline { peer: site("site9") })).await;
+    let (2, FromAdmin::Refused(refusal)) = hear(&mut pipe, &mut buffer).await else { panic!() };
+    assert_eq!(refusal.code(), Some(ErrorCode::UnknownPeer));
+    for (request, state) in [
+        (Request::TakeOffline { peer: site("site2") }, "offline"),
+        (Request::BringOnline { peer: site("site2") }, "waiting"),
+    ] {
+        ask(&mut pipe, 3, ToAdmin::Request(request)).await;
+        let (3, FromAdmin::Report(Report::Link(link))) = hear(&mut pipe, &mut buffer).await else { panic!() };
+        assert_eq!(link.state, state);
+    }
+    drop(pipe);
+    assert_eq!(relay.await.unwrap(), Ok(()));
+}
+
+#[tokio::test]
+async fn a_bad_beginning_is_refused_with_its_code() {
+    for (frame, code) in [
+        (hello("site2", PROTOCOL_VERSION), ErrorCode::WrongSite),
+        (hello("site1", 99), ErrorCode::VersionTooNew),
+        (ToAdmin::Request(Request::Status), ErrorCode::Malformed),
+    ] {
+        let (mut pipe, relay) = operator();
+        ask(&mut pipe, 1, frame).await;
+        assert_eq!(relay.await.unwrap().unwrap_err().code(), Some(code));
+    }
+}
