@@ -232,8 +232,10 @@ impl LinkError {
         match self {
             Self::Refused { refusal, .. } => Some(refusal.clone()),
             Self::Connection { source: quinn::ConnectionError::ApplicationClosed(close), .. } => {
-                let code = u16::try_from(close.error_code.into_inner()).ok().and_then(ErrorCode::from_number)?;
-                Some(Refusal::new(code, String::from_utf8_lossy(&close.reason)))
+                // 0 is an end in order. The number of a newer relay is kept, and may be tried again.
+                let code = u16::try_from(close.error_code.into_inner()).ok().filter(|code| *code != 0)?;
+                let retryable = ErrorCode::from_number(code).is_none_or(ErrorCode::is_retryable);
+                Some(Refusal { code, retryable, message: String::from_utf8_lossy(&close.reason).into_owned() })
             }
             _ => None,
         }

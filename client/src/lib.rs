@@ -9,7 +9,7 @@
 //! use landbridge_client::{Client, Profile};
 //!
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-//! let client = Client::builder().profile(Profile::load("site1.profile.toml")?)?.connect().await?;
+//! let client = Client::builder().profile(Profile::load("site1.profile.toml")?).connect().await?;
 //! let sessions = client.cache::<String, String>("sessions")?;
 //! sessions.put("s-1", &"alice".to_owned()).await?;
 //! assert_eq!(sessions.get("s-1").await?.as_deref(), Some("alice"));
