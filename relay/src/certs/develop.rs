@@ -200,6 +200,9 @@ fn authority(dir: &Path, now: Timestamp, done: &mut Written) -> Result<Issuer<'s
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate()?;
+        // Two authorities of one name would be told apart by signatures only, and errors would speak of those.
+        let mark: String = params.key_identifier(&key).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        params.distinguished_name.push(DnType::CommonName, format!("Landbridge development authority {mark}"));
         let certificate = params.self_signed(&key)?;
         write_pair(&files, &certificate.pem(), &key.serialize_pem())?;
         done.written.extend(<[PathBuf; 2]>::from(files));

@@ -11,6 +11,8 @@
 mod authority;
 mod develop;
 mod files;
+#[cfg(test)]
+mod hostile;
 mod names;
 #[cfg(test)]
 mod tests;

@@ -181,3 +181,54 @@ fn a_certificate_is_refused_again_when_it_ends_during_a_connection() {
     assert_eq!(refused.because, RefusedBecause::Untrusted);
     assert_eq!(refused.refusal.message, "the certificate has expired");
 }
+
+/// What the one who dials `name` makes of a relay that shows this certificate.
+async fn dial(shows: &TlsConfig, name: &str, dialler: quinn::ClientConfig) -> Result<(), String> {
+    let server = Credentials::load(shows, at(NOW)).unwrap().server(&ALL, &Limits::default()).unwrap();
+    let listening = Endpoint::server(server, (Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let dialling = Endpoint::client((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let connecting = dialling.connect_with(dialler, listening.local_addr().unwrap(), name).unwrap();
+    let accepting = async { listening.accept().await.unwrap().await.map(drop) };
+    let (_accepted, dialled) = tokio::join!(accepting, connecting);
+    dialled.map(drop).map_err(|error| error.to_string())
+}
+
+#[tokio::test]
+async fn only_the_relay_of_the_site_that_is_dialled_is_taken_for_it() {
+    let (ours, theirs) = (developed(NOW), developed(NOW));
+    let dialler = |alpn| client_of(ours.path(), "site1.relay", ours.path(), alpn);
+    let shows = |dir: &TempDir, holder: &str| tls(dir.path(), holder, ours.path());
+    assert_eq!(dial(&shows(&ours, "site2.relay"), "site2", dialler(ALPN_PEER)).await, Ok(()));
+    for (shown, why) in [
+        (shows(&ours, "site3.relay"), "not valid for name \"site2\""),
+        (shows(&ours, "node21"), "invalid peer certificate"),
+        (shows(&theirs, "site2.relay"), "UnknownIssuer"),
+    ] {
+        let refused = dial(&shown, "site2", dialler(ALPN_PEER)).await.unwrap_err();
+        assert!(refused.contains(why), "{refused}");
+    }
+    let refused = dial(&shows(&ours, "site2.relay"), "site2", dialler(b"landbridge-peer/99")).await.unwrap_err();
+    assert!(refused.contains("any known protocol"), "{refused}");
+}
+
+#[test]
+fn connections_have_the_bounds_of_the_configuration() {
+    let dir = developed(NOW);
+    let credentials = Credentials::load(&tls(dir.path(), "site1.relay", dir.path()), at(NOW)).unwrap();
+    let client = format!("{:?}", credentials.client(ALPN_PEER, &Limits::default()).unwrap());
+    let server = format!("{:?}", credentials.server(&ALL, &Limits::default()).unwrap());
+    for bound in [
+        "max_idle_timeout: Some(10000)",
+        "keep_alive_interval: Some(3s)",
+        "max_concurrent_bidi_streams: 256,",
+        "max_concurrent_uni_streams: 0,",
+        "stream_receive_window: 1048576,",
+        " receive_window: 8388608,",
+        "send_window: 8388608,",
+        "datagram_receive_buffer_size: None,",
+    ] {
+        assert!(client.contains(bound) && server.contains(bound), "{bound}\n{client}\n{server}");
+    }
+    assert!(server.contains("max_incoming: 256,"), "{server}");
+    assert!(!server.contains("PRIVATE") && !format!("{credentials:?}").contains("Pkcs8([4"), "keys are not printed");
+}

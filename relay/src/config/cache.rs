@@ -23,7 +23,7 @@ pub struct CacheConfig {
     pub replicate: Replicate,
     /// Lifespan of entries that are written without one; without end where it is absent.
     pub lifespan: Option<Millis>,
-    /// Value of an entry at most.
+    /// Key and value of an entry together, at most.
     pub max_entry_bytes: ByteSize,
 }
 

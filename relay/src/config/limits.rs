@@ -40,7 +40,8 @@ const fn days(count: u64) -> Millis {
 settings! {
     /// `[limits]`: what one connection, one request or the relay as a whole may take.
     Limits {
-        /// Value of an entry at most, in caches that don't say their own. Binds what nodes write, never what peers send.
+        /// Key and value of an entry together, at most, in caches that don't say their own. Binds what nodes write, never
+        /// what peers send.
         max_entry_bytes: ByteSize = ByteSize::mib(1), ByteSize::new(1)..=ByteSize::mib(8);
         /// Frame at most, either way. A larger one costs its sender the connection.
         max_frame_bytes: ByteSize = ByteSize::mib(4), ByteSize::kib(64)..=ByteSize::mib(16);

@@ -74,3 +74,31 @@ fn a_reader_of_nothing_asks_for_nothing() {
     let (problems, asked) = Reader::new("", Path::new("")).close();
     assert!(problems.is_empty() && asked.is_empty());
 }
+
+mod mutated {
+    use proptest::{collection::vec, prelude::*, sample::Index};
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// A slip of the keyboard anywhere is told, with its line where it has one, or changes a value; it never panics,
+        /// and a configuration is never refused without a word.
+        #[test]
+        fn a_slip_anywhere_is_told(
+            slips in vec((any::<Index>(), prop_oneof![Just('"'), Just('['), Just('='), Just('\n'), Just('é'), Just('7')]), 1..4)
+        ) {
+            let mut text = uncommented(&reference(), |_| true);
+            for (place, slip) in slips {
+                let places: Vec<usize> = text.char_indices().map(|(place, _)| place).collect();
+                text.insert(places[place.index(places.len())], slip);
+            }
+            let lines = text.lines().count();
+            if let Err(problems) = RelayConfig::parse(&text, Path::new("")) {
+                prop_assert!(!problems.is_empty());
+                prop_assert!(problems.iter().all(|problem| problem.line.is_none_or(|line| (1..=lines + 1).contains(&line))));
+            }
+        }
+    }
+}
