@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// What decides the replication of one cache; limits don't.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct CacheDigest {
     /// The cache.
     pub cache: CacheName,
@@ -142,7 +142,7 @@ pub struct ReconcileChunk {
 }
 
 /// A place in the order of reconcile: by cache name, then its clear record (`key` is `None`), then keys.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Place {
     /// The cache.
     pub cache: CacheName,

@@ -72,6 +72,15 @@ pub enum Command {
         /// The peer's wall clock less this relay's, in milliseconds.
         skew_ms: i64,
     },
+    /// A peer has committed this relay's log through here. Volatile: what a record stands for goes by it.
+    Acknowledged {
+        /// The receiver.
+        peer: SiteName,
+        /// Its run, from the stream's handshake.
+        run: RunId,
+        /// Its cursor.
+        through: Through,
+    },
     /// A reconcile from a peer begins.
     ReconcileBegin {
         /// The sender.

@@ -1,8 +1,38 @@
 //! The pure core: what is decided, merged, sent, dropped and reconciled. No tokio, no sled, no quinn, no clock:
 //! inputs and `now` come in, outputs are polled.
+//!
+//! A [`replica::Replica`] is the committed state of one relay. The writer begins a [`group::Group`] on it, gives it
+//! [`command::Command`]s one by one, each decided against the replica *and the group so far*, and finishes it into a
+//! [`group::Staged`]: the commit that must become durable, and what is published once it is.
+//!
+//! ```text
+//!  Command ──> Group::step ──> Decided      decide.rs    nodes' writes
+//!                 │                         apply.rs     peers' handshakes, batches, heartbeats
+//!                 │                         reconcile.rs peers' reconciles
+//!                 │                         tombstones.rs, expiry.rs, ended.rs   what is owed to time (Housekeep)
+//!                 v
+//!              Staged { Commit } ──durable──> Replica::publish
+//! ```
 
 pub mod claim;
 pub mod command;
+pub mod group;
+pub mod guards;
+pub mod header;
 pub mod history;
 pub mod outage;
+pub mod replica;
+pub mod slot;
 pub mod window;
+
+mod apply;
+mod decide;
+mod ended;
+mod expiry;
+mod fill;
+mod index;
+mod merge;
+mod peer;
+mod reconcile;
+mod tokens;
+mod tombstones;

@@ -1,0 +1,233 @@
+//! What peers say: handshakes, batches, heartbeats, acknowledgements.
+
+use landbridge_protocol::{
+    error::{ErrorCode, Refusal},
+    frame::peer::{Batch, Introduction},
+    name::SiteName,
+    position::{Cursor, Through},
+    record::{Merge, Record},
+    time::Timestamp,
+    vector::Vector,
+    version::{Origin, RunId},
+};
+
+use super::{
+    command::{Answer, Decided},
+    group::Group,
+    guards::Guard,
+    header::PeerCursor,
+    index::MAX_ORIGINS,
+    peer::PeerReport,
+};
+
+impl Group<'_> {
+    /// A handshake replaces what was held as the peer's report. What tombstones go by (`heard`) begins with the handshake
+    /// that opens the peer's own stream, and goes with a run of the peer.
+    pub(crate) fn introduced(&mut self, peer: Introduction, incoming: bool) -> Decided {
+        let guards = self.guards();
+        self.core.round.take_if(|round| round.isolated == peer.site);
+        let report = self.peer(&peer.site)?;
+        if report.run != Some(peer.run) {
+            if guards.hold(Guard::KeepReport) {
+                report.heard = Vector::new();
+            }
+            report.acknowledged = Through::default();
+            report.past = Timestamp::ZERO;
+            report.reconcile = None;
+            report.caught_up = None;
+        }
+        report.run = Some(peer.run);
+        if guards.hold(Guard::KeepReport) {
+            report.seen = peer.seen.clone();
+        } else {
+            report.seen.join(&peer.seen);
+        }
+        report.dropped = peer.dropped;
+        report.filling = peer.filling;
+        report.caches = peer.caches.into_iter().map(|cache| (cache.cache.clone(), cache)).collect();
+        if incoming {
+            report.incoming = true;
+            report.past = Timestamp::ZERO;
+            report.reconcile = None;
+            report.caught_up = None;
+            report.runs = peer.runs.iter().map(|origin| (origin.site, origin.run)).collect();
+            report.runs.insert(peer.site, peer.run);
+        } else {
+            report.outgoing = true;
+        }
+        if incoming || !guards.hold(Guard::AnyHandshake) {
+            report.heard = peer.seen.clone();
+        }
+        if !guards.hold(Guard::JoinHandshake) {
+            self.join_seen(&peer.seen);
+        }
+        self.core.sweep_at = Some(self.now);
+        let known = self.core.cursors.get(&peer.site);
+        Ok(Answer::Introduced {
+            cursor: known.map(|known| known.cursor),
+            cursor_digest: known.map_or(0, |known| known.digest),
+        })
+    }
+
+    /// The sender says where its stream begins: the cursor from now on.
+    pub(crate) fn started(&mut self, peer: SiteName, run: RunId, after: Through) -> Decided {
+        self.present(&peer, run)?;
+        self.move_cursor(peer, run, after);
+        Ok(Answer::Done)
+    }
+
+    pub(crate) fn apply(&mut self, peer: SiteName, run: RunId, batch: Batch) -> Decided {
+        self.check_batch(&peer, run, &batch)?;
+        let greatest = batch.records.iter().map(|record| record.version.clock).max().unwrap_or_default();
+        self.pass(greatest.max(batch.vector.greatest()));
+        for record in batch.records {
+            self.open_for(&peer, &record);
+            self.merge(record);
+        }
+        self.join_seen(&batch.vector);
+        self.move_cursor(peer, run, batch.through);
+        let report = self.peer(&peer)?;
+        report.seen.join(&batch.vector);
+        report.heard.join(&batch.vector);
+        report.runs.extend(batch.runs.iter().map(|origin| (origin.site, origin.run)));
+        report.caught_up = batch.caught_up.then(|| report.runs.clone());
+        report.filled |= batch.caught_up;
+        self.core.sweep_at = Some(self.now);
+        Ok(Answer::Applied(batch.through))
+    }
+
+    pub(crate) fn heard(&mut self, peer: SiteName, run: RunId, past: Timestamp, skew_ms: i64) -> Decided {
+        let report = self.present(&peer, run)?;
+        report.skew_ms = Some(skew_ms);
+        report.past = report.past.max(past);
+        self.core.sweep_at = Some(self.now);
+        Ok(Answer::Done)
+    }
+
+    pub(crate) fn acknowledged(&mut self, peer: SiteName, run: RunId, through: Through) -> Decided {
+        let head = self.core.head;
+        let report = self.present(&peer, run)?;
+        report.acknowledged = Through { direct: through.direct.min(head), complete: through.complete.min(head) };
+        Ok(Answer::Done)
+    }
+
+    pub(crate) fn lost(&mut self, peer: SiteName, incoming: bool) -> Decided {
+        let report = self.peer(&peer)?;
+        if incoming {
+            report.incoming = false;
+            report.caught_up = None;
+            report.reconcile = None;
+        } else {
+            report.outgoing = false;
+        }
+        Ok(Answer::Done)
+    }
+
+    /// The report of a peer whose present run this is; a former run's stream is refused.
+    pub(crate) fn present(&mut self, peer: &SiteName, run: RunId) -> Result<&mut PeerReport, Refusal> {
+        let guards = self.guards();
+        let report = self.peer(peer)?;
+        if report.run != Some(run) && guards.hold(Guard::FormerRun) {
+            return Err(Refusal::new(ErrorCode::FormerRun, "a later handshake has replaced the run of this stream"));
+        }
+        Ok(report)
+    }
+
+    fn move_cursor(&mut self, peer: SiteName, run: RunId, through: Through) {
+        let digest = self.base.digest_by(self.core.peers.get(&peer));
+        self.core.cursors.insert(peer, PeerCursor { cursor: Cursor { run, through }, digest });
+    }
+
+    fn check_batch(&mut self, peer: &SiteName, run: RunId, batch: &Batch) -> Result<(), Refusal> {
+        self.present(peer, run)?;
+        let cursor = self.core.cursors.get(peer).map(|known| known.cursor);
+        if cursor != Some(Cursor { run, through: batch.after }) {
+            return Err(Refusal::new(ErrorCode::CursorMismatch, "the batch does not begin at this relay's cursor"));
+        }
+        let limit = self.base.config.max_clock_skew.get();
+        let report = self.peer(peer)?;
+        if report.skew_ms.is_some_and(|skew| skew.unsigned_abs() > limit) {
+            return Err(Refusal::new(ErrorCode::ClockSkew, "the wall clocks of the two sites are too far apart"));
+        }
+        if report.reconcile.is_some() {
+            return Err(Refusal::new(ErrorCode::HandshakeAnew, "a batch in the midst of a reconcile"));
+        }
+        let mut heard = report.heard.clone();
+        heard.join(&batch.vector);
+        if self.guards().hold(Guard::NoGate) && !heard.includes(&self.core.dropped) {
+            return Err(Refusal::new(
+                ErrorCode::ReconcileFirst,
+                "what was dropped here is not covered: a reconcile comes first",
+            ));
+        }
+        self.check_vector(&batch.vector)?;
+        self.check_records(peer, &batch.records)
+    }
+
+    /// Clocks, origins and caches of what a peer sends.
+    pub(crate) fn check_records(&self, peer: &SiteName, records: &[Record]) -> Result<(), Refusal> {
+        for record in records {
+            self.check_origin(&record.version.origin)?;
+            self.check_origin(&record.birth.origin)?;
+            self.check_clock(record.version.clock.max(record.birth.clock).wall())?;
+            if !self.replicates(&record.cache, peer) {
+                let why = format!("cache {} is configured differently at the two sites", record.cache);
+                return Err(Refusal::new(ErrorCode::ConfigMismatch, why));
+            }
+            let keyless = record.kind == landbridge_protocol::record::Kind::Clear;
+            if keyless != record.key.is_none() {
+                return Err(Refusal::new(ErrorCode::Malformed, "a clear has no key, and every other record has one"));
+            }
+        }
+        let origins = records.iter().flat_map(|record| [&record.version.origin, &record.birth.origin]);
+        // Groups hold far fewer records than are left over here, so that the bound holds for a group as well.
+        if self.base.index.origins_with(origins) > MAX_ORIGINS / 2 {
+            return Err(Refusal::new(ErrorCode::ForeignOrigin, "more origins than this relay can tell apart"));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn check_vector(&self, vector: &Vector) -> Result<(), Refusal> {
+        for (origin, clock) in vector.iter() {
+            self.check_clock(clock.wall())?;
+            let own = origin == (Origin { site: self.base.config.site, run: self.core.run });
+            if own && clock > self.core.seen.clock(&origin) {
+                return Err(Refusal::new(ErrorCode::ForeignOrigin, "a vector beyond what this relay has written"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_clock(&self, wall: Timestamp) -> Result<(), Refusal> {
+        if wall > self.now.after(self.far()) {
+            return Err(Refusal::new(
+                ErrorCode::ClockSkew,
+                "a record from too far ahead; check the clocks of the sites",
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_origin(&self, origin: &Origin) -> Result<(), Refusal> {
+        let config = &self.base.config;
+        if origin.site != config.site && !config.peers.contains(&origin.site) {
+            let why = format!("a record of site {}, which is not configured here", origin.site);
+            return Err(Refusal::new(ErrorCode::ForeignOrigin, why));
+        }
+        Ok(())
+    }
+
+    /// As [`super::replica::Replica::replicates`], by the group so far.
+    pub(crate) fn replicates(&self, cache: &landbridge_protocol::name::CacheName, peer: &SiteName) -> bool {
+        self.base.replicates_by(self.core.peers.get(peer), cache)
+    }
+
+    /// A cache that is not declared here is kept, under the peer's merge, until it is.
+    pub(crate) fn open_for(&mut self, peer: &SiteName, record: &Record) {
+        if self.merge_of(&record.cache).is_none() {
+            let theirs = self.core.peers.get(peer).and_then(|report| report.caches.get(&record.cache));
+            let merge = theirs.map_or(Merge::Latest, |cache| cache.merge);
+            self.open(&record.cache, merge);
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! Closing of ended runs: an ended run can't advance V any more, so V is raised to what is held of it, once no site can
+//! have more of it for this one.
+
+use landbridge_protocol::{
+    name::SiteName,
+    version::{Origin, RunId},
+};
+
+use super::{group::Group, guards::Guard};
+
+impl Group<'_> {
+    /// Closes the runs of which every site, since it learnt of the newer run, has had nothing unsent for this relay.
+    ///
+    /// What such a site held of the run at that time is here, or outgrown; and from then on it takes nothing of the run
+    /// but from sites for which the same is asked.
+    pub(crate) fn close_ended(&mut self) {
+        if !self.guards().hold(Guard::NoClose) {
+            return;
+        }
+        let closable = |origin: &&Origin| {
+            let present = self.present_run(&origin.site);
+            !self.core.closed.contains(*origin)
+                && present.is_some_and(|run| run != origin.run && self.all_past(&origin.site, run))
+        };
+        let ended: Vec<Origin> = self.base.index.origins().iter().filter(closable).copied().collect();
+        if ended.is_empty() {
+            return;
+        }
+        let highest = self.base.index.highest();
+        for origin in ended {
+            if let Some(clock) = highest.get(&origin) {
+                self.durable |= self.core.seen.raise(origin, *clock);
+            }
+            self.core.closed.insert(origin);
+        }
+    }
+
+    fn present_run(&self, site: &SiteName) -> Option<RunId> {
+        if *site == self.base.config.site { Some(self.core.run) } else { self.core.peers.get(site)?.run }
+    }
+
+    fn all_past(&self, site: &SiteName, run: RunId) -> bool {
+        self.core.peers.values().all(|peer| {
+            let known = peer.caught_up.as_ref().and_then(|runs| runs.get(site));
+            known == Some(&run)
+        })
+    }
+}

@@ -1,0 +1,339 @@
+//! A group of commands, decided on top of the committed state and of each other, that become durable together.
+
+use std::collections::BTreeMap;
+
+use landbridge_protocol::{
+    error::{ErrorCode, Refusal},
+    name::{CacheName, SiteName},
+    position::Sequence,
+    record::{Key, Kind, Merge, Record, WriteToken},
+    time::{Millis, Timestamp},
+    vector::Vector,
+    version::{Clock, Origin, Version},
+};
+
+use super::{
+    command::{Answer, Command, Decided},
+    guards::{Guard, Guards},
+    header::{Commit, CommitHeader, LogRecord, ReadError, Records},
+    peer::PeerReport,
+    replica::{Core, Replica, Replicate},
+    slot::{Slot, is_below},
+    tokens::{Told, told_by},
+};
+
+/// Bytes of a record in the log besides key and value, about.
+const RECORD_OVERHEAD_BYTES: usize = 160;
+/// Bytes of a header, about.
+const HEADER_BYTES: usize = 256;
+
+/// What a group changes in one cache.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CacheChange {
+    pub(crate) merge: Merge,
+    pub(crate) clear: Option<Slot>,
+    /// `None`: nothing is held of the key any more.
+    pub(crate) keys: BTreeMap<Key, Option<Slot>>,
+}
+
+/// Commands decided so far on top of a replica, which they don't change.
+#[derive(Debug)]
+pub struct Group<'a> {
+    pub(crate) base: &'a Replica,
+    pub(crate) now: Timestamp,
+    pub(crate) core: Core,
+    changes: BTreeMap<CacheName, CacheChange>,
+    records: Vec<(Sequence, LogRecord)>,
+    told: BTreeMap<WriteToken, Told>,
+    /// Whether something besides records must become durable.
+    pub(crate) durable: bool,
+    bytes: usize,
+}
+
+/// What a group amounts to.
+#[derive(Debug, Clone)]
+pub struct Staged {
+    /// What must become durable before [`Replica::publish`]; `None`: nothing must.
+    pub commit: Option<Commit>,
+    pub(crate) core: Core,
+    pub(crate) changes: BTreeMap<CacheName, CacheChange>,
+    pub(crate) told: BTreeMap<WriteToken, Told>,
+}
+
+impl<'a> Group<'a> {
+    pub(crate) fn new(base: &'a Replica, now: Timestamp) -> Self {
+        Self {
+            base,
+            now,
+            core: base.core.clone(),
+            changes: BTreeMap::new(),
+            records: Vec::new(),
+            told: BTreeMap::new(),
+            durable: false,
+            bytes: HEADER_BYTES,
+        }
+    }
+
+    /// Decides one command. A refused one leaves nothing behind.
+    pub fn step(&mut self, command: Command, read: &dyn Records) -> Decided {
+        if self.core.ended {
+            return Err(Refusal::new(ErrorCode::ShuttingDown, "the relay is shutting down; try again when it is back"));
+        }
+        match command {
+            Command::Write { node, write } => self.write(node, write, read),
+            Command::Clear { node, cache, token, retry } => self.clear(node, cache, token, retry, read),
+            Command::Introduced { peer, incoming } => self.introduced(*peer, incoming),
+            Command::Started { peer, run, after } => self.started(peer, run, after),
+            Command::Apply { peer, run, batch } => self.apply(peer, run, *batch),
+            Command::Heard { peer, run, past, skew_ms } => self.heard(peer, run, past, skew_ms),
+            Command::Acknowledged { peer, run, through } => self.acknowledged(peer, run, through),
+            Command::ReconcileBegin { peer, run, begin } => self.reconcile_begin(peer, run, begin),
+            Command::ReconcileChunk { peer, run, chunk } => self.reconcile_chunk(peer, run, *chunk, read),
+            Command::Lost { peer, incoming } => self.lost(peer, incoming),
+            Command::DropProposed { peer, proposal } => self.drop_proposed(peer, proposal),
+            Command::DropAnswered { peer, answer } => self.drop_answered(peer, answer, read),
+            Command::Housekeep => self.housekeep(read),
+            Command::EndRun => Ok(self.end_run()),
+        }
+    }
+
+    fn end_run(&mut self) -> Answer {
+        if let Some(run) = self.core.runs.last_mut() {
+            run.ended_in_order = true;
+        }
+        self.core.ended = true;
+        self.durable = true;
+        Answer::Done
+    }
+
+    /// Bytes that the commit will have, about.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// What the commands amount to.
+    pub fn finish(mut self) -> Staged {
+        let commit = (self.durable || !self.records.is_empty()).then(|| {
+            let first = self.base.core.head.next();
+            if self.records.is_empty() {
+                self.core.head = first;
+            }
+            let caches = self.base.index.caches().filter(|(_, cache)| !cache.is_empty());
+            let mut merges: BTreeMap<CacheName, Merge> =
+                caches.map(|(name, cache)| (name.clone(), cache.merge())).collect();
+            merges.extend(self.changes.iter().map(|(name, change)| (name.clone(), change.merge)));
+            let header = CommitHeader {
+                first,
+                last: self.core.head,
+                clock: self.core.clock,
+                seen: self.core.seen.clone(),
+                dropped: self.core.dropped.clone(),
+                cursors: self.core.cursors.iter().map(|(peer, cursor)| (*peer, *cursor)).collect(),
+                runs: self.core.runs.clone(),
+                filled: self.core.filled,
+                caches: merges.into_iter().collect(),
+            };
+            Commit { header, records: self.records }
+        });
+        Staged { commit, core: self.core, changes: self.changes, told: self.told }
+    }
+
+    pub(crate) fn guards(&self) -> Guards {
+        self.base.config.guards
+    }
+
+    pub(crate) fn merge_of(&self, cache: &CacheName) -> Option<Merge> {
+        let changed = self.changes.get(cache).map(|change| change.merge);
+        changed.or_else(|| self.base.index.cache(cache).map(|cache| cache.merge()))
+    }
+
+    pub(crate) fn is_local(&self, cache: &CacheName) -> bool {
+        self.base.config.caches.get(cache).is_some_and(|cache| cache.replicate == Replicate::Local)
+    }
+
+    pub(crate) fn clear_of(&self, cache: &CacheName) -> Option<Slot> {
+        let changed = self.changes.get(cache).and_then(|change| change.clear);
+        changed.or_else(|| self.base.clear_of(cache))
+    }
+
+    /// What is held of a key, by the group so far.
+    pub(crate) fn slot(&self, cache: &CacheName, key: &Key) -> Option<Slot> {
+        let Some(change) = self.changes.get(cache) else { return self.base.slot(cache, key) };
+        if let Some(slot) = change.keys.get(key) {
+            return *slot;
+        }
+        self.base.slot(cache, key).filter(|slot| !is_cleared(change, slot))
+    }
+
+    /// What is held of the keys after `after` through `through`, by the group so far, in order.
+    pub(crate) fn range(&self, cache: &CacheName, after: Option<&Key>, through: Option<&Key>) -> Vec<(Key, Slot)> {
+        let mut all: BTreeMap<Key, Slot> = self.base.index.range(cache, after, through).collect();
+        if let Some(change) = self.changes.get(cache) {
+            all.retain(|_, slot| !is_cleared(change, slot));
+            let inside =
+                |key: &&Key| after.is_none_or(|after| *key > after) && through.is_none_or(|through| *key <= through);
+            for key in change.keys.keys().filter(inside) {
+                match change.keys[key] {
+                    Some(slot) => all.insert(key.clone(), slot),
+                    None => all.remove(key),
+                };
+            }
+        }
+        all.into_iter().collect()
+    }
+
+    /// The caches known by now, in order.
+    pub(crate) fn cache_names(&self) -> std::collections::BTreeSet<CacheName> {
+        self.base.index.caches().map(|(name, _)| name).chain(self.changes.keys()).cloned().collect()
+    }
+
+    /// The record at a sequence: of this group, or of the log.
+    pub(crate) fn record(&self, sequence: Sequence, read: &dyn Records) -> Result<Record, Refusal> {
+        let failed = |error: ReadError| Refusal::new(ErrorCode::Internal, error.to_string());
+        if sequence <= self.base.core.head {
+            return read.record(sequence).map_err(failed);
+        }
+        let at = (sequence.get() - self.base.core.head.get() - 1) as usize;
+        match self.records.get(at) {
+            Some((_, LogRecord::Record(record))) => Ok(record.clone()),
+            _ => Err(failed(ReadError { sequence, reason: "no record of this group".into() })),
+        }
+    }
+
+    /// What a client's write came to, as far as that is remembered.
+    pub(crate) fn told(&self, token: &WriteToken) -> Option<Told> {
+        self.told.get(token).copied().or_else(|| self.base.tokens.told(token))
+    }
+
+    /// The clock of the next version; refused where it would be too far ahead of the wall clock.
+    pub(crate) fn next_clock(&self) -> Result<Clock, Refusal> {
+        let ahead = |why: &str| Refusal::new(ErrorCode::ClockAhead, why.to_owned());
+        let clock = self.core.clock.next(self.now).ok_or_else(|| ahead("the relay's clock is at its end"))?;
+        if clock.wall() > self.now.after(self.far()) {
+            return Err(ahead("the relay's clock is too far ahead of its wall clock; check the clocks of the sites"));
+        }
+        let limit = i64::try_from(self.base.config.max_clock_skew.get()).unwrap_or(i64::MAX);
+        let witnesses = self.core.peers.values().filter(|peer| peer.skew_ms.is_some_and(|skew| skew < -limit)).count();
+        if witnesses >= 2 && witnesses * 2 > self.core.peers.len() + 1 {
+            return Err(ahead("most of the sites say that this relay's wall clock is ahead; set it right"));
+        }
+        Ok(clock)
+    }
+
+    /// How far ahead of the wall clock a record may be.
+    pub(crate) fn far(&self) -> Millis {
+        Millis::new(self.base.config.max_clock_skew.get().saturating_mul(2))
+    }
+
+    /// Issues a version: V advances by own commits.
+    pub(crate) fn issue(&mut self) -> Result<Version, Refusal> {
+        let clock = self.next_clock()?;
+        let origin = Origin { site: self.base.config.site, run: self.core.run };
+        self.core.clock = clock;
+        self.core.seen.raise(origin, clock);
+        Ok(Version { clock, origin })
+    }
+
+    /// Makes a place for a cache that is not declared here, under a peer's merge.
+    pub(crate) fn open(&mut self, cache: &CacheName, merge: Merge) {
+        self.changes.entry(cache.clone()).or_insert(CacheChange { merge, clear: None, keys: BTreeMap::new() });
+    }
+
+    fn change(&mut self, cache: &CacheName) -> &mut CacheChange {
+        let merge = self.merge_of(cache).unwrap_or(Merge::Latest);
+        let fresh = CacheChange { merge, clear: None, keys: BTreeMap::new() };
+        self.changes.entry(cache.clone()).or_insert(fresh)
+    }
+
+    /// Where a record at `sequence` stands from that supersedes `old`: from itself where every peer has passed the old
+    /// one, else from where the old one does.
+    fn stands_from(&self, old: Option<&Slot>, sequence: Sequence) -> Sequence {
+        let passed = |old: &Slot| {
+            !self.guards().hold(Guard::NoSuperseder)
+                || self.core.peers.values().all(|peer| peer.acknowledged_all() >= old.sequence)
+        };
+        old.filter(|old| !passed(old)).map_or(sequence, |old| old.stands_from)
+    }
+
+    /// Puts a record at the end of the log, in place of what its key had.
+    pub(crate) fn append(&mut self, record: Record) {
+        let sequence = self.core.head.next();
+        self.core.head = sequence;
+        self.bytes +=
+            RECORD_OVERHEAD_BYTES + record.key.as_ref().map_or(0, |key| key.as_bytes().len()) + record.value.len();
+        if let Some((token, told)) = told_by(&record) {
+            self.told.entry(token).or_insert(told);
+        }
+        if Self::is_dead(record.kind) {
+            let due = self.now.after(self.base.config.tombstone_min_age);
+            self.core.sweep_at = Some(self.core.sweep_at.map_or(due, |at| at.min(due)));
+        }
+        match &record.key {
+            Some(key) => {
+                let stands_from = self.stands_from(self.slot(&record.cache, key).as_ref(), sequence);
+                let slot = Slot::of(&record, sequence, stands_from);
+                let key = key.clone();
+                self.change(&record.cache).keys.insert(key, Some(slot));
+            }
+            None => self.append_clear(&record, sequence),
+        }
+        self.records.push((sequence, LogRecord::Record(record)));
+    }
+
+    fn append_clear(&mut self, record: &Record, sequence: Sequence) {
+        let merge = self.merge_of(&record.cache).unwrap_or(Merge::Latest);
+        let below = self.range(&record.cache, None, None);
+        let below = below.iter().filter(|(_, slot)| is_below(merge, &record.version, &slot.version, &slot.birth));
+        let earlier = self.clear_of(&record.cache);
+        let outdone = below.map(|(_, slot)| slot).chain(&earlier);
+        let stands_from = outdone.map(|old| self.stands_from(Some(old), sequence)).min().unwrap_or(sequence);
+        let slot = Slot::of(record, sequence, stands_from);
+        let change = self.change(&record.cache);
+        change.clear = Some(slot);
+        for held in change.keys.values_mut() {
+            *held = held.filter(|held| !is_below(merge, &slot.version, &held.version, &held.birth));
+        }
+    }
+
+    /// Lets go of what a key has. `logged`: the log must say so, as no vector does.
+    pub(crate) fn forget(&mut self, cache: &CacheName, key: &Key, logged: bool) {
+        self.change(cache).keys.insert(key.clone(), None);
+        self.durable = true;
+        if logged {
+            self.core.head = self.core.head.next();
+            self.bytes += RECORD_OVERHEAD_BYTES;
+            self.records.push((self.core.head, LogRecord::Forgotten { cache: cache.clone(), key: key.clone() }));
+        }
+    }
+
+    /// Moves the clock past every clock that comes in.
+    pub(crate) fn pass(&mut self, clock: Clock) {
+        self.core.clock = self.core.clock.max(clock);
+    }
+
+    /// Joins V; what that changes must become durable, as peers go by it.
+    pub(crate) fn join_seen(&mut self, vector: &Vector) {
+        self.durable |= self.core.seen.join(vector);
+    }
+
+    /// The report of a configured peer.
+    pub(crate) fn peer(&mut self, peer: &SiteName) -> Result<&mut PeerReport, Refusal> {
+        let unknown = || Refusal::new(ErrorCode::UnknownPeer, format!("no peer {peer} is configured at this relay"));
+        self.core.peers.get_mut(peer).ok_or_else(unknown)
+    }
+
+    /// Whether the record lies below its cache's floor.
+    pub(crate) fn is_below_floor(&self, cache: &CacheName, version: &Version, birth: &Version) -> bool {
+        let merge = self.merge_of(cache).unwrap_or(Merge::Latest);
+        self.clear_of(cache).is_some_and(|clear| is_below(merge, &clear.version, version, birth))
+    }
+
+    /// Whether something of `kind` may be dropped or expire: not an entry.
+    pub(crate) fn is_dead(kind: Kind) -> bool {
+        matches!(kind, Kind::Tombstone | Kind::Mark)
+    }
+}
+
+fn is_cleared(change: &CacheChange, slot: &Slot) -> bool {
+    change.clear.is_some_and(|clear| is_below(change.merge, &clear.version, &slot.version, &slot.birth))
+}

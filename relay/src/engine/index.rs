@@ -1,0 +1,277 @@
+//! The index in memory: for each cache its keys, in order, and what is held of each. Origins are two bytes here.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+    sync::Arc,
+};
+
+use landbridge_protocol::{
+    name::CacheName,
+    position::Sequence,
+    record::{Key, Kind, Merge},
+    time::Timestamp,
+    version::{Clock, Origin, Version},
+};
+
+use super::slot::{Slot, is_below};
+
+/// Origins that an index can tell apart.
+pub(crate) const MAX_ORIGINS: usize = u16::MAX as usize;
+
+type KeyBytes = Arc<[u8]>;
+
+/// A [`Slot`] in 64 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Held {
+    sequence: Sequence,
+    stands_from: Sequence,
+    clock: Clock,
+    birth: Clock,
+    deadline: Option<Timestamp>,
+    value_bytes: u32,
+    origin: u16,
+    birth_origin: u16,
+    kind: Kind,
+}
+
+/// What is held of one cache.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct CacheIndex {
+    number: u16,
+    merge: Merge,
+    clear: Option<Slot>,
+    keys: BTreeMap<KeyBytes, Held>,
+    entries: u64,
+    dead: u64,
+    bytes: u64,
+}
+
+/// What is held of all caches.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub(crate) struct Index {
+    origins: Vec<Origin>,
+    numbers: BTreeMap<Origin, u16>,
+    caches: BTreeMap<CacheName, CacheIndex>,
+    names: Vec<CacheName>,
+    deadlines: BTreeSet<(Timestamp, u16, KeyBytes)>,
+    /// Tombstones and marks, oldest first.
+    dead: BTreeSet<(Clock, u16, KeyBytes)>,
+}
+
+/// Counts of one cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CacheStats {
+    /// Live entries.
+    pub entries: u64,
+    /// Tombstones and marks.
+    pub tombstones: u64,
+    /// Bytes of keys and values of live entries.
+    pub bytes: u64,
+}
+
+impl CacheIndex {
+    pub(crate) fn merge(&self) -> Merge {
+        self.merge
+    }
+    pub(crate) fn clear(&self) -> Option<Slot> {
+        self.clear
+    }
+    pub(crate) fn stats(&self) -> CacheStats {
+        CacheStats { entries: self.entries, tombstones: self.dead, bytes: self.bytes }
+    }
+    pub(crate) fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.clear.is_none()
+    }
+}
+
+impl Index {
+    fn number(&mut self, origin: Origin) -> u16 {
+        if let Some(number) = self.numbers.get(&origin) {
+            return *number;
+        }
+        let number = u16::try_from(self.origins.len()).expect("applying refuses more than MAX_ORIGINS origins");
+        self.origins.push(origin);
+        self.numbers.insert(origin, number);
+        number
+    }
+
+    fn pack(&mut self, slot: &Slot) -> Held {
+        Held {
+            sequence: slot.sequence,
+            stands_from: slot.stands_from,
+            clock: slot.version.clock,
+            birth: slot.birth.clock,
+            deadline: slot.deadline,
+            value_bytes: slot.value_bytes,
+            origin: self.number(slot.version.origin),
+            birth_origin: self.number(slot.birth.origin),
+            kind: slot.kind,
+        }
+    }
+
+    fn unpack(&self, held: &Held) -> Slot {
+        Slot {
+            sequence: held.sequence,
+            kind: held.kind,
+            version: Version { clock: held.clock, origin: self.origins[held.origin as usize] },
+            birth: Version { clock: held.birth, origin: self.origins[held.birth_origin as usize] },
+            deadline: held.deadline,
+            value_bytes: held.value_bytes,
+            stands_from: held.stands_from,
+        }
+    }
+
+    /// Makes a place for a cache; its merge is that given last.
+    pub(crate) fn open(&mut self, name: &CacheName, merge: Merge) {
+        if let Some(cache) = self.caches.get_mut(name) {
+            cache.merge = merge;
+            return;
+        }
+        let number = u16::try_from(self.names.len()).unwrap_or(u16::MAX);
+        self.names.push(name.clone());
+        let keys = BTreeMap::new();
+        let cache = CacheIndex { number, merge, clear: None, keys, entries: 0, dead: 0, bytes: 0 };
+        self.caches.insert(name.clone(), cache);
+    }
+
+    pub(crate) fn cache(&self, name: &CacheName) -> Option<&CacheIndex> {
+        self.caches.get(name)
+    }
+
+    pub(crate) fn caches(&self) -> impl Iterator<Item = (&CacheName, &CacheIndex)> {
+        self.caches.iter()
+    }
+
+    /// The number of origins, were these to come in.
+    pub(crate) fn origins_with<'a>(&self, more: impl Iterator<Item = &'a Origin>) -> usize {
+        let new: BTreeSet<&Origin> = more.filter(|origin| !self.numbers.contains_key(*origin)).collect();
+        self.origins.len() + new.len()
+    }
+
+    pub(crate) fn slot(&self, cache: &CacheName, key: &Key) -> Option<Slot> {
+        self.caches.get(cache)?.keys.get(key.as_bytes()).map(|held| self.unpack(held))
+    }
+
+    /// Puts a slot in place of what the key had.
+    pub(crate) fn insert(&mut self, cache: &CacheName, key: &Key, slot: &Slot) {
+        self.remove(cache, key);
+        let held = self.pack(slot);
+        let Some(at) = self.caches.get_mut(cache) else { return };
+        let bytes: KeyBytes = key.as_bytes().into();
+        at.keys.insert(bytes.clone(), held);
+        if slot.kind == Kind::Live {
+            at.entries += 1;
+            at.bytes += (bytes.len() as u64) + u64::from(slot.value_bytes);
+            if let Some(deadline) = slot.deadline {
+                self.deadlines.insert((deadline, at.number, bytes));
+            }
+        } else {
+            at.dead += 1;
+            self.dead.insert((slot.version.clock, at.number, bytes));
+        }
+    }
+
+    /// Takes away what the key has.
+    pub(crate) fn remove(&mut self, cache: &CacheName, key: &Key) {
+        let Some(at) = self.caches.get_mut(cache) else { return };
+        let Some((bytes, held)) = at.keys.remove_entry(key.as_bytes()) else { return };
+        if held.kind == Kind::Live {
+            at.entries -= 1;
+            at.bytes -= (bytes.len() as u64) + u64::from(held.value_bytes);
+            if let Some(deadline) = held.deadline {
+                self.deadlines.remove(&(deadline, at.number, bytes));
+            }
+        } else {
+            at.dead -= 1;
+            self.dead.remove(&(held.clock, at.number, bytes));
+        }
+    }
+
+    /// Sets a cache's clear record and takes away all below its floor.
+    pub(crate) fn clear(&mut self, cache: &CacheName, clear: Slot) {
+        let Some(at) = self.caches.get_mut(cache) else { return };
+        at.clear = Some(clear);
+        let merge = at.merge;
+        let below: Vec<Key> = self
+            .range(cache, None, None)
+            .filter(|(_, slot)| is_below(merge, &clear.version, &slot.version, &slot.birth))
+            .map(|(key, _)| key)
+            .collect();
+        for key in below {
+            self.remove(cache, &key);
+        }
+    }
+
+    /// The keys after `after` through `through`, in order.
+    pub(crate) fn range<'a>(
+        &'a self,
+        cache: &CacheName,
+        after: Option<&Key>,
+        through: Option<&Key>,
+    ) -> impl Iterator<Item = (Key, Slot)> + 'a {
+        let from = after.map_or(Bound::Unbounded, |key| Bound::Excluded(key.as_bytes().to_vec()));
+        let through = through.map(|key| key.as_bytes().to_vec());
+        let empty = after.zip(through.as_ref()).is_some_and(|(after, through)| after.as_bytes() >= through.as_slice());
+        let keys = self.caches.get(cache).filter(|_| !empty).map(|cache| &cache.keys);
+        keys.into_iter()
+            .flat_map(move |keys| keys.range::<[u8], _>((from.as_ref().map(Vec::as_slice), Bound::Unbounded)))
+            .take_while(move |(bytes, _)| through.as_ref().is_none_or(|through| bytes.as_ref() <= through.as_slice()))
+            .map(|(bytes, held)| (key_of(bytes), self.unpack(held)))
+    }
+
+    /// The first deadline of a live entry.
+    pub(crate) fn first_deadline(&self) -> Option<Timestamp> {
+        self.deadlines.first().map(|(deadline, _, _)| *deadline)
+    }
+
+    /// Entries whose deadline is at or before `now`, at most `limit`.
+    pub(crate) fn overdue(&self, now: Timestamp, limit: usize) -> Vec<(CacheName, Key)> {
+        let past = self.deadlines.iter().take_while(|(deadline, _, _)| *deadline <= now).take(limit);
+        past.filter_map(|(_, number, bytes)| Some((self.name(*number)?, key_of(bytes)))).collect()
+    }
+
+    /// Tombstones and marks of versions at or after `from`, oldest first.
+    pub(crate) fn dead_from(&self, from: Clock) -> impl Iterator<Item = (CacheName, Key, Slot)> + '_ {
+        let start = (from, 0, KeyBytes::from(&[][..]));
+        self.dead.range(start..).filter_map(|(_, number, bytes)| {
+            let name = self.name(*number)?;
+            let held = self.caches.get(&name)?.keys.get(bytes)?;
+            Some((name, key_of(bytes), self.unpack(held)))
+        })
+    }
+
+    /// Number of tombstones and marks.
+    pub(crate) fn dead_count(&self) -> u64 {
+        self.dead.len() as u64
+    }
+
+    /// For each origin of which a record is held, the highest clock.
+    pub(crate) fn highest(&self) -> BTreeMap<Origin, Clock> {
+        let mut highest = vec![Clock::ZERO; self.origins.len()];
+        for held in self.caches.values().flat_map(|cache| cache.keys.values()) {
+            let at = &mut highest[held.origin as usize];
+            *at = (*at).max(held.clock);
+        }
+        let mut by_origin: BTreeMap<Origin, Clock> = self.origins.iter().copied().zip(highest).collect();
+        for clear in self.caches.values().filter_map(|cache| cache.clear) {
+            let at = by_origin.entry(clear.version.origin).or_default();
+            *at = (*at).max(clear.version.clock);
+        }
+        by_origin.retain(|_, clock| *clock > Clock::ZERO);
+        by_origin
+    }
+
+    /// Origins that may be held.
+    pub(crate) fn origins(&self) -> &[Origin] {
+        &self.origins
+    }
+
+    fn name(&self, number: u16) -> Option<CacheName> {
+        self.names.get(number as usize).cloned()
+    }
+}
+
+fn key_of(bytes: &KeyBytes) -> Key {
+    Key::new(bytes.to_vec()).expect("the index holds only what was a key")
+}

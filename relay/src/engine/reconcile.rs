@@ -1,0 +1,271 @@
+//! The receiving side of a reconcile: this relay takes from a peer what its own V can't tell it, as the peer has let go of
+//! tombstones that it has not seen.
+//!
+//! The ranges come in key order, each is one command. For each key the sender's V decides: what it covers is replaced by
+//! what the sender holds; what it does not is this relay's alone and, where it lives, written anew. V and G are joined at
+//! the end only, so that a reconcile that is cut midway has claimed nothing: the next one goes through all keys again.
+
+use std::collections::BTreeMap;
+
+use landbridge_protocol::{
+    error::{ErrorCode, Refusal},
+    frame::peer::{Place, ReconcileBegin, ReconcileChunk},
+    name::{CacheName, SiteName},
+    position::{Cursor, Through},
+    record::{Key, Kind, Merge, Record},
+    vector::Vector,
+    version::RunId,
+};
+
+use super::{
+    command::{Answer, Decided},
+    group::Group,
+    guards::Guard,
+    header::{PeerCursor, Records},
+    peer::Incoming,
+    slot::{Slot, context_of},
+};
+
+/// What a key comes to.
+enum Step {
+    /// The sender holds nothing of what its V covers.
+    Forget { cache: CacheName, key: Key },
+    /// The sender's record stands, whatever is held here.
+    Take(Record),
+    /// The sender's record is merged.
+    Merge(Record),
+    /// What is held here, which the sender had not seen, is written anew.
+    Anew { held: Slot, record: Record },
+}
+
+impl Group<'_> {
+    pub(crate) fn reconcile_begin(&mut self, peer: SiteName, run: RunId, begin: ReconcileBegin) -> Decided {
+        let mut heard = self.present(&peer, run)?.heard.clone();
+        if self.core.cursors.get(&peer).is_none_or(|known| known.cursor.run != run) {
+            return Err(Refusal::new(ErrorCode::CursorMismatch, "a reconcile before its stream has begun"));
+        }
+        self.refuse_needless(&begin.dropped)?;
+        heard.join(&begin.seen);
+        let gated = self.guards().hold(Guard::NoGate) && !heard.includes(&self.core.dropped);
+        // Where each side's V lacks the other's G, that of the site with the lower name goes first.
+        let first = peer < self.base.config.site && !self.core.seen.includes(&begin.dropped);
+        if gated && !first {
+            return Err(Refusal::new(ErrorCode::ReconcileFirst, "this relay's reconcile to the peer comes first"));
+        }
+        self.check_vector(&begin.seen)?;
+        self.check_vector(&begin.dropped)?;
+        self.pass(begin.seen.greatest().max(begin.dropped.greatest()));
+        let ReconcileBegin { seen, dropped, head } = begin;
+        self.present(&peer, run)?.reconcile = Some(Incoming { run, seen, dropped, head, place: None });
+        Ok(Answer::Done)
+    }
+
+    pub(crate) fn reconcile_chunk(
+        &mut self,
+        peer: SiteName,
+        run: RunId,
+        chunk: ReconcileChunk,
+        read: &dyn Records,
+    ) -> Decided {
+        let begun = || Refusal::new(ErrorCode::HandshakeAnew, "a range of a reconcile that was not begun");
+        let incoming = self.present(&peer, run)?.reconcile.clone().ok_or_else(begun)?;
+        if incoming.run != run || incoming.place != chunk.after {
+            return Err(Refusal::new(
+                ErrorCode::HandshakeAnew,
+                "a range of a reconcile that does not go on from the last",
+            ));
+        }
+        self.refuse_needless(&incoming.dropped)?;
+        self.check_records(&peer, &chunk.records)?;
+        self.next_clock()?;
+        let last = chunk.through.is_none();
+        let through = chunk.through.clone();
+        let (clears, steps) = self.plan(&peer, chunk, &incoming.seen, read)?;
+        for record in clears.iter().chain(steps.iter().filter_map(Step::record)) {
+            self.pass(record.version.clock);
+        }
+        for clear in clears {
+            self.open_for(&peer, &clear);
+            self.merge(clear);
+        }
+        for step in steps {
+            self.take(&peer, step, &incoming.seen)?;
+        }
+        if last {
+            self.reconciled(peer, incoming);
+        } else if let Some(under_way) = &mut self.present(&peer, run)?.reconcile {
+            under_way.place = through;
+        }
+        Ok(Answer::Reconciled { done: last })
+    }
+
+    /// One that came too late, after another peer's, is not needed and not taken.
+    fn refuse_needless(&mut self, dropped: &Vector) -> Result<(), Refusal> {
+        if self.guards().hold(Guard::NeedlessTaken) && self.core.seen.includes(dropped) {
+            return Err(Refusal::new(
+                ErrorCode::HandshakeAnew,
+                "the reconcile is not needed any more: shake hands anew",
+            ));
+        }
+        Ok(())
+    }
+
+    /// The clears of a range, and what each of its keys comes to.
+    fn plan(
+        &mut self,
+        peer: &SiteName,
+        chunk: ReconcileChunk,
+        sent_by: &Vector,
+        read: &dyn Records,
+    ) -> Result<(Vec<Record>, Vec<Step>), Refusal> {
+        let ReconcileChunk { after, through, records } = chunk;
+        let mut theirs: BTreeMap<(CacheName, Key), Record> = BTreeMap::new();
+        let mut clears = Vec::new();
+        for record in records {
+            let place = Place { cache: record.cache.clone(), key: record.key.clone() };
+            let inside = after.as_ref().is_none_or(|after| place > *after)
+                && through.as_ref().is_none_or(|through| place <= *through);
+            if !inside {
+                return Err(Refusal::new(ErrorCode::Malformed, "a record outside of its reconcile's range"));
+            }
+            match place.key {
+                Some(key) => drop(theirs.insert((place.cache, key), record)),
+                None => clears.push(record),
+            }
+        }
+        let mut steps = Vec::new();
+        for (cache, key, held) in self.held_between(peer, after.as_ref(), through.as_ref()) {
+            let offered = theirs.remove(&(cache.clone(), key.clone()));
+            let cleared = clears.iter().any(|clear| clear.cache == cache && self.would_clear(clear, &held));
+            self.plan_key(cache, key, held, offered, cleared, sent_by, read, &mut steps)?;
+        }
+        steps.extend(theirs.into_values().map(Step::Merge));
+        Ok((clears, steps))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one key's whole case, decided in one place")]
+    fn plan_key(
+        &self,
+        cache: CacheName,
+        key: Key,
+        held: Slot,
+        offered: Option<Record>,
+        cleared: bool,
+        sent_by: &Vector,
+        read: &dyn Records,
+        steps: &mut Vec<Step>,
+    ) -> Result<(), Refusal> {
+        if !cleared && self.is_covered(&cache, &held, offered.as_ref(), sent_by) {
+            match offered {
+                None => steps.push(Step::Forget { cache, key }),
+                Some(record) if is_same(&record, &held) => {}
+                Some(record) => steps.push(Step::Take(record)),
+            }
+            return Ok(());
+        }
+        steps.extend(offered.map(Step::Merge));
+        let unknown = held.kind == Kind::Live && !sent_by.covers(&held.version);
+        if unknown && !cleared && self.guards().hold(Guard::NoAnew) {
+            steps.push(Step::Anew { held, record: self.record(held.sequence, read)? });
+        }
+        Ok(())
+    }
+
+    /// Whether what is held here is for the sender to say.
+    fn is_covered(&self, cache: &CacheName, held: &Slot, offered: Option<&Record>, sent_by: &Vector) -> bool {
+        let life_ended = self.merge_of(cache) == Some(Merge::RemoveWins)
+            && self.guards().hold(Guard::ByVersion)
+            && held.kind == Kind::Live
+            && sent_by.covers(&held.birth)
+            && offered.is_none_or(|offered| offered.birth != held.birth);
+        sent_by.covers(&held.version) || life_ended
+    }
+
+    fn would_clear(&self, clear: &Record, held: &Slot) -> bool {
+        let merge = self.merge_of(&clear.cache).unwrap_or(Merge::Latest);
+        super::slot::is_below(merge, &clear.version, &held.version, &held.birth)
+    }
+
+    fn take(&mut self, peer: &SiteName, step: Step, sent_by: &Vector) -> Result<(), Refusal> {
+        match step {
+            Step::Forget { cache, key } => self.forget(&cache, &key, true),
+            Step::Take(record) => {
+                if !self.is_below_floor(&record.cache, &record.version, &record.birth) {
+                    self.append(record);
+                } else if let Some(key) = &record.key {
+                    self.forget(&record.cache, key, true);
+                }
+            }
+            Step::Merge(record) => {
+                self.open_for(peer, &record);
+                self.merge(record);
+            }
+            Step::Anew { held, record } => self.write_anew(held, record, sent_by)?,
+        }
+        Ok(())
+    }
+
+    fn write_anew(&mut self, held: Slot, record: Record, sent_by: &Vector) -> Result<(), Refusal> {
+        let still = record.key.as_ref().and_then(|key| self.slot(&record.cache, key));
+        if still.is_none_or(|still| still.sequence != held.sequence) {
+            return Ok(());
+        }
+        let version = self.issue()?;
+        let unknown = !sent_by.covers(&held.birth) && self.guards().hold(Guard::WrittenAnew);
+        let birth = if unknown || !self.guards().hold(Guard::AnewBirth) { version } else { held.birth };
+        self.append(Record { version, birth, context: context_of(held.version), ..record });
+        Ok(())
+    }
+
+    fn reconciled(&mut self, peer: SiteName, incoming: Incoming) {
+        self.join_seen(&incoming.seen);
+        if self.guards().hold(Guard::NoInherit) {
+            self.core.dropped.join(&incoming.dropped);
+        }
+        self.durable = true;
+        let through = Through { direct: incoming.head, complete: incoming.head };
+        let digest = self.base.digest_by(self.core.peers.get(&peer));
+        self.core.cursors.insert(peer, PeerCursor { cursor: Cursor { run: incoming.run, through }, digest });
+        if let Some(report) = self.core.peers.get_mut(&peer) {
+            report.reconcile = None;
+        }
+    }
+
+    /// What is held in a range of places, of the caches that replicate with the peer.
+    fn held_between(
+        &self,
+        peer: &SiteName,
+        after: Option<&Place>,
+        through: Option<&Place>,
+    ) -> Vec<(CacheName, Key, Slot)> {
+        let mut found = Vec::new();
+        for cache in self.cache_names() {
+            let inside =
+                after.is_none_or(|after| cache >= after.cache) && through.is_none_or(|through| cache <= through.cache);
+            if !inside || !self.replicates(&cache, peer) {
+                continue;
+            }
+            let from = after.filter(|after| after.cache == cache).and_then(|after| after.key.as_ref());
+            let to = through.filter(|through| through.cache == cache);
+            if to.is_some_and(|to| to.key.is_none()) {
+                continue;
+            }
+            let keys = self.range(&cache, from, to.and_then(|to| to.key.as_ref()));
+            found.extend(keys.into_iter().map(|(key, slot)| (cache.clone(), key, slot)));
+        }
+        found
+    }
+}
+
+impl Step {
+    fn record(&self) -> Option<&Record> {
+        match self {
+            Step::Take(record) | Step::Merge(record) => Some(record),
+            Step::Forget { .. } | Step::Anew { .. } => None,
+        }
+    }
+}
+
+fn is_same(record: &Record, held: &Slot) -> bool {
+    (record.kind, record.version, record.birth) == (held.kind, held.version, held.birth)
+}

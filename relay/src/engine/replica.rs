@@ -1,0 +1,498 @@
+//! The committed state of one relay, in memory.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
+
+use landbridge_protocol::{
+    frame::peer::{CacheDigest, DropProposal, Introduction, Place},
+    name::{CacheName, SiteName},
+    position::{Cursor, Sequence, Through},
+    record::{Key, Merge, Record},
+    time::{Millis, Timestamp},
+    vector::Vector,
+    version::{Clock, Origin, RunId},
+};
+
+use super::{
+    command::Published,
+    group::{Group, Staged},
+    guards::{Guard, Guards},
+    header::{CommitHeader, LogRecord, PeerCursor, StoreRun},
+    index::Index,
+    peer::Round,
+    slot::{Slot, is_below},
+    tokens::Tokens,
+};
+pub use super::{index::CacheStats, peer::PeerReport};
+
+/// Runs of the store that a header lists.
+pub const MAX_RUNS: usize = 64;
+
+/// Where a cache's records go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Replicate {
+    /// To every peer, after the write was acknowledged.
+    Async,
+    /// Nowhere.
+    Local,
+}
+
+/// A cache, as configured here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheConfig {
+    /// How its records are merged.
+    pub merge: Merge,
+    /// Where they go.
+    pub replicate: Replicate,
+    /// Lifespan of entries that are written without one.
+    pub lifespan: Option<Millis>,
+    /// Bytes of key and value together that a node may write.
+    pub max_entry_bytes: u32,
+}
+
+/// What a replica must know besides its state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplicaConfig {
+    /// This relay's site.
+    pub site: SiteName,
+    /// The other sites.
+    pub peers: Vec<SiteName>,
+    /// The caches.
+    pub caches: BTreeMap<CacheName, CacheConfig>,
+    /// How far wall clocks may be apart.
+    pub max_clock_skew: Millis,
+    /// Tombstones are kept at least so long.
+    pub tombstone_min_age: Millis,
+    /// From this age on they are forced out.
+    pub tombstone_max_age: Millis,
+    /// Beyond this number they are forced out.
+    pub max_tombstones: u64,
+    /// Other sites' changes are passed on to a peer that lacks them after this time.
+    pub forward_after: Millis,
+    /// A fresh store that reaches no peer serves after this time.
+    pub fill_wait: Millis,
+    /// The rules that hold.
+    pub guards: Guards,
+}
+
+/// All of the state that is small: a group works on a copy.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Core {
+    pub(crate) run: RunId,
+    pub(crate) head: Sequence,
+    pub(crate) clock: Clock,
+    pub(crate) seen: Vector,
+    pub(crate) dropped: Vector,
+    pub(crate) cursors: BTreeMap<SiteName, PeerCursor>,
+    pub(crate) runs: Vec<StoreRun>,
+    pub(crate) filled: bool,
+    /// Since when a fresh store waits for a peer.
+    pub(crate) fresh_since: Timestamp,
+    /// Whether the run has ended in order: nothing is written any more.
+    pub(crate) ended: bool,
+    pub(crate) peers: BTreeMap<SiteName, PeerReport>,
+    pub(crate) round: Option<Round>,
+    pub(crate) rounds: u64,
+    /// Ended runs of which V claims all that is held.
+    pub(crate) closed: BTreeSet<Origin>,
+    /// When tombstones are looked through next; `None`: when a peer has said something new.
+    pub(crate) sweep_at: Option<Timestamp>,
+    /// Where the looking through goes on.
+    pub(crate) sweep_from: Clock,
+}
+
+/// The committed state of one relay. Deterministic: equal inputs give equal replicas.
+#[derive(Debug, Clone)]
+pub struct Replica {
+    pub(crate) config: Arc<ReplicaConfig>,
+    pub(crate) core: Core,
+    pub(crate) index: Index,
+    pub(crate) tokens: Tokens,
+}
+
+impl PartialEq for Replica {
+    fn eq(&self, other: &Self) -> bool {
+        self.core == other.core && self.index == other.index
+    }
+}
+impl Eq for Replica {}
+impl Hash for Replica {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.core.hash(state);
+        self.index.hash(state);
+    }
+}
+
+impl Replica {
+    /// A fresh one: an empty store whose first run begins now.
+    pub fn new(config: ReplicaConfig, run: RunId, now: Timestamp) -> Self {
+        let mut index = Index::default();
+        for (name, cache) in &config.caches {
+            index.open(name, cache.merge);
+        }
+        let core = Core {
+            run,
+            head: Sequence::ZERO,
+            clock: Clock::ZERO,
+            seen: Vector::new(),
+            dropped: Vector::new(),
+            cursors: BTreeMap::new(),
+            runs: vec![StoreRun { run, first: Sequence::ZERO.next(), ended_in_order: false }],
+            filled: config.peers.is_empty(),
+            fresh_since: now,
+            ended: false,
+            peers: config.peers.iter().map(|peer| (*peer, PeerReport::default())).collect(),
+            round: None,
+            rounds: 0,
+            closed: BTreeSet::new(),
+            sweep_at: None,
+            sweep_from: Clock::ZERO,
+        };
+        Self { config: Arc::new(config), core, index, tokens: Tokens::default() }
+    }
+
+    /// Takes in a commit of the log, at start, in log order. Takes one that it has taken already.
+    pub fn replay(&mut self, header: &CommitHeader, records: &[(Sequence, LogRecord)]) {
+        for (name, merge) in &header.caches {
+            if !self.config.caches.contains_key(name) {
+                self.index.open(name, *merge);
+            }
+        }
+        for (sequence, record) in records {
+            match record {
+                LogRecord::Record(record) => self.replay_record(*sequence, record),
+                LogRecord::Forgotten { cache, key } => self.forget_until(cache, key, *sequence),
+            }
+        }
+        // A commit that was merged into an older one's place may be read after a newer one: cumulative means greatest.
+        if header.last < self.core.head {
+            return;
+        }
+        self.core.head = header.last;
+        self.core.clock = self.core.clock.max(header.clock);
+        self.core.seen = header.seen.clone();
+        self.core.dropped = header.dropped.clone();
+        self.core.cursors = header.cursors.iter().copied().collect();
+        self.core.runs = header.runs.clone();
+        self.core.filled = header.filled || self.config.peers.is_empty();
+    }
+
+    fn replay_record(&mut self, sequence: Sequence, record: &Record) {
+        self.tokens.note(record);
+        if self.index.cache(&record.cache).is_none() {
+            self.index.open(&record.cache, Merge::Latest);
+        }
+        // Every link and listener of this run begins at or behind the present head, so that where a replayed record
+        // stands from before that does not matter: see `stands_from` in `group.rs`.
+        let slot = Slot::of(record, sequence, sequence);
+        let cache = self.index.cache(&record.cache).expect("opened above");
+        let clear = cache.clear();
+        let Some(key) = &record.key else {
+            if clear.is_none_or(|clear| clear.sequence <= sequence) {
+                self.index.clear(&record.cache, slot);
+            }
+            return;
+        };
+        let below = clear.is_some_and(|clear| is_below(cache.merge(), &clear.version, &record.version, &record.birth));
+        let newer = self.index.slot(&record.cache, key).is_none_or(|held| held.sequence <= sequence);
+        if newer && !below {
+            self.index.insert(&record.cache, key, &slot);
+        }
+    }
+
+    fn forget_until(&mut self, cache: &CacheName, key: &Key, sequence: Sequence) {
+        if self.index.slot(cache, key).is_some_and(|held| held.sequence < sequence) {
+            self.index.remove(cache, key);
+        }
+    }
+
+    /// A new run begins on the replayed store.
+    pub fn start(&mut self, run: RunId, now: Timestamp) {
+        let core = &mut self.core;
+        core.run = run;
+        if core.head == Sequence::ZERO {
+            core.runs.clear();
+        }
+        let first = core.head.next();
+        core.runs.push(StoreRun { run, first, ended_in_order: false });
+        let surplus = core.runs.len().saturating_sub(MAX_RUNS);
+        core.runs.drain(..surplus);
+        core.clock = core.clock.max(core.seen.greatest()).max(core.dropped.greatest());
+        core.fresh_since = now;
+        core.ended = false;
+        core.peers = self.config.peers.iter().map(|peer| (*peer, PeerReport::default())).collect();
+        core.round = None;
+        core.closed.clear();
+        core.sweep_at = Some(now);
+        core.sweep_from = Clock::ZERO;
+    }
+
+    /// Begins a group of commands on top of this state, without changing it.
+    pub fn begin(&self, now: Timestamp) -> Group<'_> {
+        Group::new(self, now)
+    }
+
+    /// Takes in what a group amounts to, once its commit is durable; at once where it has none.
+    pub fn publish(&mut self, staged: Staged) -> Published {
+        for (cache, change) in staged.changes {
+            self.index.open(&cache, change.merge);
+            if let Some(clear) = change.clear {
+                self.index.clear(&cache, clear);
+            }
+            for (key, slot) in change.keys {
+                match slot {
+                    Some(slot) => self.index.insert(&cache, &key, &slot),
+                    None => self.index.remove(&cache, &key),
+                }
+            }
+        }
+        self.tokens.join(staged.told);
+        self.core = staged.core;
+        Published { head: self.core.head, seen: self.core.seen.clone() }
+    }
+
+    /// The site.
+    pub fn site(&self) -> SiteName {
+        self.config.site
+    }
+    /// The present run as an origin.
+    pub fn origin(&self) -> Origin {
+        Origin { site: self.config.site, run: self.core.run }
+    }
+    /// What it was configured with.
+    pub fn config(&self) -> &ReplicaConfig {
+        &self.config
+    }
+    /// The newest sequence.
+    pub fn head(&self) -> Sequence {
+        self.core.head
+    }
+    /// V.
+    pub fn seen(&self) -> &Vector {
+        &self.core.seen
+    }
+    /// G.
+    pub fn dropped(&self) -> &Vector {
+        &self.core.dropped
+    }
+    /// The hybrid clock.
+    pub fn clock(&self) -> Clock {
+        self.core.clock
+    }
+    /// The store's runs, oldest first.
+    pub fn runs(&self) -> &[StoreRun] {
+        &self.core.runs
+    }
+
+    /// What is held of a key: an entry, a tombstone or a mark.
+    pub fn slot(&self, cache: &CacheName, key: &Key) -> Option<Slot> {
+        self.index.slot(cache, key)
+    }
+
+    /// The entry of a key that can be read now.
+    pub fn live(&self, cache: &CacheName, key: &Key, now: Timestamp) -> Option<Slot> {
+        self.slot(cache, key).filter(|slot| slot.is_live(now))
+    }
+
+    /// A cache's clear record.
+    pub fn clear_of(&self, cache: &CacheName) -> Option<Slot> {
+        self.index.cache(cache)?.clear()
+    }
+
+    /// The caches of which something is known here, configured or not, with their merge.
+    pub fn caches(&self) -> impl Iterator<Item = (&CacheName, Merge)> {
+        self.index.caches().map(|(name, cache)| (name, cache.merge()))
+    }
+
+    /// Counts of a cache.
+    pub fn stats(&self, cache: &CacheName) -> Option<CacheStats> {
+        Some(self.index.cache(cache)?.stats())
+    }
+
+    /// Entries that can be read now, in key order: those that begin with `prefix`, after `after`, at most `limit`.
+    pub fn entries(
+        &self,
+        cache: &CacheName,
+        prefix: &[u8],
+        after: Option<&Key>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Vec<(Key, Slot)> {
+        let first = Key::new(prefix.to_vec()).ok().filter(|first| after.is_none_or(|after| after < first));
+        let exact = first.as_ref().and_then(|key| Some((key.clone(), self.slot(cache, key)?)));
+        let rest = self.index.range(cache, first.as_ref().or(after), None);
+        let with_prefix = rest.take_while(|(key, _)| key.as_bytes().starts_with(prefix));
+        exact.into_iter().chain(with_prefix).filter(|(_, slot)| slot.is_live(now)).take(limit).collect()
+    }
+
+    /// Whether a record of the log is still the one that is held.
+    pub fn holds(&self, sequence: Sequence, record: &Record) -> bool {
+        let held = match &record.key {
+            Some(key) => self.slot(&record.cache, key),
+            None => self.clear_of(&record.cache),
+        };
+        held.is_some_and(|held| held.sequence == sequence)
+    }
+
+    /// Whether the record was written at this site.
+    pub fn own(&self, record: &Record) -> bool {
+        record.version.origin.site == self.config.site
+    }
+
+    /// What a peer has said; `None` for a site that is not configured.
+    pub fn report(&self, peer: &SiteName) -> Option<&PeerReport> {
+        self.core.peers.get(peer)
+    }
+
+    /// Whether the peer's V does not cover what was dropped here: it gets a reconcile, and nothing is taken from it
+    /// before.
+    pub fn must_reconcile(&self, peer: &SiteName) -> bool {
+        self.report(peer).is_some_and(|report| !report.seen.includes(&self.core.dropped))
+    }
+
+    /// Whether this relay sends nothing to the peer, as the peer would not take it before it has reconciled this relay.
+    pub fn held_back(&self, peer: &SiteName) -> bool {
+        self.config.guards.hold(Guard::NoGate)
+            && self.report(peer).is_some_and(|report| !self.core.seen.includes(&report.dropped))
+    }
+
+    /// Where a stream to a peer goes on that has this cursor of the log: there, where the cursor is of the present run or
+    /// of one that ended in order with none between that did not; else at zero.
+    pub fn resume(&self, cursor: Option<&Cursor>) -> Through {
+        let Some(cursor) = cursor else { return Through::default() };
+        let runs = &self.core.runs;
+        let Some(at) = runs.iter().position(|known| known.run == cursor.run) else { return Through::default() };
+        let former = &runs[at..runs.len() - 1];
+        if self.config.guards.hold(Guard::WrittenCursor) && former.iter().any(|run| !run.ended_in_order) {
+            return Through::default();
+        }
+        let end = runs.get(at + 1).map_or(self.core.head, |next| next.first.previous());
+        Through { direct: cursor.through.direct.min(end), complete: cursor.through.complete.min(end) }
+    }
+
+    /// What this relay says of itself in a handshake.
+    pub fn introduction(&self, now: Timestamp, software: &str) -> Introduction {
+        Introduction {
+            version_min: 1,
+            version_max: 1,
+            site: self.config.site,
+            run: self.core.run,
+            wall: now,
+            seen: self.core.seen.clone(),
+            dropped: self.core.dropped.clone(),
+            head: self.core.head,
+            runs: self.present_runs(),
+            caches: self.config.caches.iter().map(|(name, cache)| digest_of(name, cache)).collect(),
+            filling: !self.core.filled,
+            software: software.to_owned(),
+        }
+    }
+
+    /// The present runs of the sites, this one's included, as far as a handshake has told.
+    pub fn present_runs(&self) -> Vec<Origin> {
+        let peers = self.core.peers.iter().filter_map(|(site, report)| Some(Origin { site: *site, run: report.run? }));
+        std::iter::once(self.origin()).chain(peers).collect()
+    }
+
+    /// Whether records of the cache go over the link with this peer: both must mean the same by it.
+    pub fn replicates(&self, cache: &CacheName, peer: &SiteName) -> bool {
+        self.replicates_by(self.report(peer), cache)
+    }
+
+    pub(crate) fn replicates_by(&self, report: Option<&PeerReport>, cache: &CacheName) -> bool {
+        let Some(report) = report else { return false };
+        let theirs = report.caches.get(cache);
+        match (self.config.caches.get(cache), theirs) {
+            (Some(mine), _) if mine.replicate == Replicate::Local => false,
+            (Some(mine), Some(theirs)) => digest_of(cache, mine).digest == theirs.digest,
+            (None, Some(theirs)) => {
+                theirs.digest == digest_with(cache, theirs.merge, Replicate::Async)
+                    && self.index.cache(cache).is_none_or(|mine| mine.is_empty() || mine.merge() == theirs.merge)
+            }
+            (_, None) => true,
+        }
+    }
+
+    /// Caches that both have and that don't replicate on this link as they are configured differently.
+    pub fn mismatched(&self, peer: &SiteName) -> Vec<CacheName> {
+        let Some(report) = self.report(peer) else { return Vec::new() };
+        let differs = |name: &&CacheName| {
+            let mine = self.config.caches.get(*name).map(|mine| digest_of(name, mine).digest);
+            mine.is_some_and(|mine| mine != report.caches[*name].digest)
+        };
+        report.caches.keys().filter(differs).cloned().collect()
+    }
+
+    /// Hash of the caches that replicate on the link with this peer.
+    pub fn digest_with(&self, peer: &SiteName) -> u64 {
+        self.digest_by(self.report(peer))
+    }
+
+    pub(crate) fn digest_by(&self, report: Option<&PeerReport>) -> u64 {
+        let theirs = report.into_iter().flat_map(|report| report.caches.keys());
+        let all: BTreeSet<&CacheName> = self.config.caches.keys().chain(theirs).collect();
+        all.into_iter()
+            .filter(|cache| self.replicates_by(report, cache))
+            .fold(FNV_BASIS, |hash, name| fnv(hash, name.as_str()))
+    }
+
+    /// What is held, in the order of reconcile, of the caches that replicate with `peer`: after `after`, at most `limit`.
+    pub fn scan(&self, peer: &SiteName, after: Option<&Place>, limit: usize) -> Vec<(Place, Slot)> {
+        let mut found = Vec::new();
+        for (name, cache) in self.index.caches() {
+            let later = after.is_none_or(|after| *name >= after.cache);
+            if !later || found.len() >= limit || !self.replicates(name, peer) {
+                continue;
+            }
+            let here = after.filter(|after| after.cache == *name);
+            if let (None, Some(clear)) = (here, cache.clear()) {
+                found.push((Place { cache: name.clone(), key: None }, clear));
+            }
+            let keys = self.index.range(name, here.and_then(|after| after.key.as_ref()), None);
+            let room = limit.saturating_sub(found.len());
+            found.extend(keys.take(room).map(|(key, slot)| (Place { cache: name.clone(), key: Some(key) }, slot)));
+        }
+        found
+    }
+
+    /// What a peer is to be asked before tombstones are forced out, until it has answered.
+    pub fn proposal(&self, peer: &SiteName) -> Option<DropProposal> {
+        let round = self.core.round.as_ref()?;
+        let asked = *peer != round.isolated && !round.agreed.contains(peer);
+        asked.then(|| DropProposal {
+            round: round.number,
+            isolated: round.isolated,
+            dropped: round.dropped.clone(),
+            isolated_seen: round.isolated_seen.clone(),
+        })
+    }
+}
+
+const FNV_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
+
+/// FNV-1a with a separator, which equals on all machines and in all versions.
+fn fnv(hash: u64, text: &str) -> u64 {
+    let bytes = text.bytes().chain(std::iter::once(0));
+    bytes.fold(hash, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+}
+
+fn digest_with(name: &CacheName, merge: Merge, replicate: Replicate) -> u64 {
+    let merge = match merge {
+        Merge::Latest => "latest",
+        Merge::RemoveWins => "remove_wins",
+    };
+    let replicate = match replicate {
+        Replicate::Async => "async",
+        Replicate::Local => "local",
+    };
+    // The places of `sites` and `atomic`, which have one value each in this version.
+    ["1", name.as_str(), merge, replicate, "all", "site"].into_iter().fold(FNV_BASIS, fnv)
+}
+
+/// What decides a cache's replication, as it is said in a handshake.
+pub fn digest_of(name: &CacheName, cache: &CacheConfig) -> CacheDigest {
+    CacheDigest { cache: name.clone(), merge: cache.merge, digest: digest_with(name, cache.merge, cache.replicate) }
+}
