@@ -1,0 +1,61 @@
+//! Golden bytes: a change of the format shows in a diff of `golden/`. A change there means a new protocol version, or a
+//! new format number on disk; then `LANDBRIDGE_GOLDEN=write cargo test -p landbridge-protocol` writes them anew.
+
+use std::{fmt::Write, fs, path::PathBuf};
+
+use bytes::BytesMut;
+use landbridge_protocol::{frame::FrameKind, record_set};
+
+use crate::{draw::Draw, samples::sample};
+
+/// The request id in golden frames of nodes and operators; peers' frames have none.
+const REQUEST: u64 = 7;
+
+fn section(title: &str, bytes: &[u8]) -> String {
+    let mut text = format!("# {title}: {} bytes\n", bytes.len());
+    for line in bytes.chunks(32) {
+        for byte in line {
+            write!(text, "{byte:02x}").unwrap();
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn compare(file: &str, now: &str) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden").join(file);
+    if std::env::var_os("LANDBRIDGE_GOLDEN").is_some() {
+        fs::write(&path, now).unwrap();
+    }
+    let committed = fs::read_to_string(&path).unwrap_or_default();
+    for (line, (was, is)) in committed.lines().zip(now.lines()).enumerate() {
+        assert_eq!(is, was, "golden/{file}, line {}: the format has changed", line + 1);
+    }
+    assert_eq!(now.lines().count(), committed.lines().count(), "golden/{file} has not the same frames");
+}
+
+#[test]
+fn every_frame_kind_has_its_golden_bytes() {
+    for (file, conversations) in [("node.hex", 0..2), ("peer.hex", 2..4), ("admin.hex", 4..6)] {
+        let mut text = String::new();
+        for kind in FrameKind::ALL.iter().filter(|kind| conversations.contains(&(kind.number() >> 8))) {
+            let bytes = sample(*kind, &mut Draw::fixed()).bytes(REQUEST);
+            text += &section(&format!("{:#06x} {kind:?}", kind.number()), &bytes);
+        }
+        compare(file, &text);
+    }
+}
+
+#[test]
+fn a_record_set_has_its_golden_bytes() {
+    let mut draw = Draw::fixed();
+    let records: Vec<_> = (0..8).map(|_| draw.record()).collect();
+    let mut bytes = BytesMut::new();
+    record_set::encode(&records, &mut bytes).unwrap();
+    compare("record_set.hex", &section("eight records", &bytes));
+}
+
+#[test]
+fn a_resume_token_has_its_golden_bytes() {
+    compare("resume_token.hex", &section("a resume token", &Draw::fixed().resume().to_bytes()));
+}

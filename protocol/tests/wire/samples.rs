@@ -1,0 +1,331 @@
+//! A frame of each kind.
+
+use bytes::BytesMut;
+use landbridge_protocol::{
+    error::{ErrorCode, Refusal},
+    frame::{
+        DecodeError, FrameCodec, FrameKind, FromAdmin, MAX_FRAME_BYTES, NodeToRelay, RawFrame, ReceiverToSender,
+        RelayToNode, SenderToReceiver, ToAdmin, admin, node, peer,
+    },
+};
+use tokio_util::codec::Decoder;
+
+use crate::draw::Draw;
+
+/// A frame of any conversation.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Frame {
+    FromNode(NodeToRelay),
+    ToNode(RelayToNode),
+    FromSender(SenderToReceiver),
+    FromReceiver(ReceiverToSender),
+    ToAdmin(ToAdmin),
+    FromAdmin(FromAdmin),
+}
+
+/// The decoders, each with its name.
+pub type Decode = fn(&RawFrame) -> Result<Frame, DecodeError>;
+pub const DECODERS: [Decode; 6] = [
+    |raw| NodeToRelay::decode(raw).map(Frame::FromNode),
+    |raw| RelayToNode::decode(raw).map(Frame::ToNode),
+    |raw| SenderToReceiver::decode(raw).map(Frame::FromSender),
+    |raw| ReceiverToSender::decode(raw).map(Frame::FromReceiver),
+    |raw| ToAdmin::decode(raw).map(Frame::ToAdmin),
+    |raw| FromAdmin::decode(raw).map(Frame::FromAdmin),
+];
+
+impl Frame {
+    pub fn bytes(&self, request: u64) -> BytesMut {
+        let mut into = BytesMut::new();
+        match self {
+            Self::FromNode(frame) => frame.encode(request, &mut into),
+            Self::ToNode(frame) => frame.encode(request, &mut into),
+            Self::FromSender(frame) => frame.encode(&mut into),
+            Self::FromReceiver(frame) => frame.encode(&mut into),
+            Self::ToAdmin(frame) => frame.encode(request, &mut into),
+            Self::FromAdmin(frame) => frame.encode(request, &mut into),
+        }
+        .unwrap();
+        into
+    }
+
+    /// As the codec cuts it from a stream.
+    pub fn raw(&self, request: u64) -> RawFrame {
+        FrameCodec::new(MAX_FRAME_BYTES).decode(&mut self.bytes(request)).unwrap().unwrap()
+    }
+
+    pub fn decoder(&self) -> Decode {
+        DECODERS[match self {
+            Self::FromNode(_) => 0,
+            Self::ToNode(_) => 1,
+            Self::FromSender(_) => 2,
+            Self::FromReceiver(_) => 3,
+            Self::ToAdmin(_) => 4,
+            Self::FromAdmin(_) => 5,
+        }]
+    }
+}
+
+/// A frame of that kind. The match is exhaustive: a new kind must have its sample here.
+pub fn sample(kind: FrameKind, d: &mut Draw) -> Frame {
+    use FrameKind as K;
+    match kind {
+        K::NodeHello | K::Subscribe => Frame::FromNode(from_node(kind, d)),
+        K::Get | K::Contains | K::GetAll | K::Write | K::PutAll | K::Clear | K::Size | K::List | K::Ping => {
+            Frame::FromNode(NodeToRelay::Request(request(kind, d)))
+        }
+        K::Entry | K::Found | K::Entries | K::Written | K::WrittenAll | K::SizeIs | K::Page | K::Pong => {
+            Frame::ToNode(RelayToNode::Reply(reply(kind, d)))
+        }
+        K::Refused => Frame::ToNode(RelayToNode::Refused(refusal(d))),
+        K::NodeWelcome => Frame::ToNode(RelayToNode::Welcome(node::Welcome {
+            version: 1,
+            site: d.site(),
+            run: d.run(),
+            clock: d.clock(),
+            max_frame_bytes: d.small(),
+            site_view: view(d),
+            relay_view: view(d),
+        })),
+        K::SiteView => Frame::ToNode(RelayToNode::SiteView(view(d))),
+        K::RelayView => Frame::ToNode(RelayToNode::RelayView(view(d))),
+        K::Subscribed => Frame::ToNode(RelayToNode::Subscribed(node::Subscribed { token: d.bytes() })),
+        K::Event => Frame::ToNode(RelayToNode::Event(event(d))),
+        K::PeerHello | K::Start | K::Batch | K::Heartbeat | K::ReconcileBegin | K::ReconcileChunk | K::DropProposal => {
+            Frame::FromSender(from_sender(kind, d))
+        }
+        K::PeerWelcome | K::Ack | K::ReconcileAck | K::DropAnswer => Frame::FromReceiver(from_receiver(kind, d)),
+        K::AdminHello => Frame::ToAdmin(ToAdmin::Hello(admin::Hello {
+            version_min: 1,
+            version_max: 2,
+            site: d.site(),
+            software: d.text(),
+        })),
+        K::AdminRequest => {
+            let peer = d.site();
+            Frame::ToAdmin(ToAdmin::Request(d.one_of(&[
+                admin::Request::Status,
+                admin::Request::TakeOffline { peer },
+                admin::Request::BringOnline { peer },
+            ])))
+        }
+        K::AdminWelcome => Frame::FromAdmin(FromAdmin::Welcome(admin::Welcome { version: 1, site: d.site() })),
+        K::AdminReport => Frame::FromAdmin(FromAdmin::Report(report(d))),
+    }
+}
+
+pub fn refusal(d: &mut Draw) -> Refusal {
+    Refusal::new(d.one_of(ErrorCode::ALL), d.text())
+}
+
+fn view(d: &mut Draw) -> node::View {
+    node::View { number: d.number(), members: d.many(4, |d| d.node().to_string()) }
+}
+
+fn entry(d: &mut Draw) -> node::Entry {
+    node::Entry { key: d.key(), version: d.version(), deadline: d.maybe(Draw::wall), value: d.bytes() }
+}
+
+fn from_node(kind: FrameKind, d: &mut Draw) -> NodeToRelay {
+    if kind == FrameKind::Subscribe {
+        let from = d.maybe(|d| landbridge_protocol::blob::Blob(d.resume().to_bytes()));
+        return NodeToRelay::Subscribe(node::Subscribe { cache: d.cache(), from, snapshot: d.coin() });
+    }
+    NodeToRelay::Hello(node::Hello {
+        version_min: 1,
+        version_max: 3,
+        site: d.site(),
+        home: d.site(),
+        node: d.node(),
+        member: d.coin(),
+        software: d.text(),
+    })
+}
+
+fn request(kind: FrameKind, d: &mut Draw) -> node::Request {
+    use node::{Operation as O, Request as R};
+    let operations = [O::Put, O::PutIfAbsent, O::Replace, O::ReplaceIfVersion, O::Remove, O::RemoveIfVersion];
+    match kind {
+        FrameKind::Get => R::Get(node::KeyRef { cache: d.cache(), key: d.key() }),
+        FrameKind::Contains => R::Contains(node::KeyRef { cache: d.cache(), key: d.key() }),
+        FrameKind::GetAll => R::GetAll(node::GetAll { cache: d.cache(), keys: d.many(5, Draw::key) }),
+        FrameKind::Write => R::Write(node::Write {
+            operation: d.one_of(&operations),
+            cache: d.cache(),
+            key: d.key(),
+            expected: d.maybe(Draw::version),
+            lifespan: d.maybe(Draw::span),
+            max_idle: d.maybe(Draw::span),
+            token: d.token(),
+            retry: d.maybe(Draw::clock),
+            return_previous: d.coin(),
+            value: d.bytes(),
+        }),
+        FrameKind::PutAll => R::PutAll(node::PutAll {
+            cache: d.cache(),
+            lifespan: d.maybe(Draw::span),
+            token: d.token(),
+            retry: d.maybe(Draw::clock),
+            entries: d.many(5, |d| (d.key(), landbridge_protocol::blob::Blob(d.bytes()))),
+        }),
+        FrameKind::Clear => R::Clear(node::Clear { cache: d.cache(), token: d.token(), retry: d.maybe(Draw::clock) }),
+        FrameKind::Size => R::Size(node::CacheRef { cache: d.cache() }),
+        FrameKind::List => R::List(node::List {
+            cache: d.cache(),
+            prefix: d.bytes(),
+            after: d.maybe(Draw::key),
+            limit: d.small(),
+            values: d.coin(),
+        }),
+        _ => R::Ping,
+    }
+}
+
+fn reply(kind: FrameKind, d: &mut Draw) -> node::Reply {
+    use node::Reply as R;
+    match kind {
+        FrameKind::Entry => R::Entry(d.maybe(entry)),
+        FrameKind::Found => R::Found(d.coin()),
+        FrameKind::Entries => R::Entries(d.many(4, entry)),
+        FrameKind::Written => R::Written(node::Outcome {
+            done: d.coin(),
+            version: d.maybe(Draw::version),
+            existed: d.coin(),
+            previous: d.maybe(entry),
+        }),
+        FrameKind::WrittenAll => R::WrittenAll(d.many(4, Draw::version)),
+        FrameKind::SizeIs => R::Size(d.number()),
+        FrameKind::Page => R::Page(node::Page { entries: d.many(4, entry), more: d.coin() }),
+        _ => R::Pong,
+    }
+}
+
+fn event(d: &mut Draw) -> node::Event {
+    use node::EventKind as E;
+    node::Event {
+        kind: d.one_of(&[E::Gap, E::Created, E::Modified, E::Removed, E::Expired, E::Cleared, E::SnapshotEnd]),
+        key: d.maybe(Draw::key),
+        version: d.maybe(Draw::version),
+        node: d.maybe(Draw::node),
+        deadline: d.maybe(Draw::wall),
+        token: d.resume().to_bytes(),
+        value: d.bytes(),
+    }
+}
+
+fn introduction(d: &mut Draw) -> peer::Introduction {
+    peer::Introduction {
+        version_min: 1,
+        version_max: 2,
+        site: d.site(),
+        run: d.run(),
+        wall: d.wall(),
+        seen: d.vector(5),
+        dropped: d.vector(5),
+        head: d.sequence(),
+        runs: d.many(3, Draw::origin),
+        caches: d.many(3, |d| peer::CacheDigest { cache: d.cache(), merge: d.merge(), digest: d.number() }),
+        filling: d.coin(),
+        software: d.text(),
+    }
+}
+
+fn from_sender(kind: FrameKind, d: &mut Draw) -> SenderToReceiver {
+    use SenderToReceiver as S;
+    match kind {
+        FrameKind::PeerHello => S::Hello(peer::Hello { sender: introduction(d), to: d.site() }),
+        FrameKind::Start => S::Start(peer::Start { after: d.through() }),
+        FrameKind::Batch => S::Batch(peer::Batch {
+            after: d.through(),
+            through: d.through(),
+            vector: d.vector(5),
+            caught_up: d.coin(),
+            runs: d.many(3, Draw::origin),
+            records: d.many(12, Draw::record),
+        }),
+        FrameKind::Heartbeat => S::Heartbeat(peer::Heartbeat { wall: d.wall(), past: d.wall(), echo: d.wall() }),
+        FrameKind::ReconcileBegin => {
+            S::ReconcileBegin(peer::ReconcileBegin { seen: d.vector(5), dropped: d.vector(5), head: d.sequence() })
+        }
+        FrameKind::ReconcileChunk => {
+            let mut place = |d: &mut Draw| peer::Place { cache: d.cache(), key: d.maybe(Draw::key) };
+            S::ReconcileChunk(peer::ReconcileChunk {
+                after: d.maybe(&mut place),
+                through: d.maybe(&mut place),
+                records: d.many(12, Draw::record),
+            })
+        }
+        _ => S::DropProposal(peer::DropProposal {
+            round: d.number(),
+            isolated: d.site(),
+            dropped: d.vector(5),
+            isolated_seen: d.vector(5),
+        }),
+    }
+}
+
+fn from_receiver(kind: FrameKind, d: &mut Draw) -> ReceiverToSender {
+    use ReceiverToSender as R;
+    match kind {
+        FrameKind::PeerWelcome => R::Welcome(peer::Welcome {
+            version: 1,
+            receiver: introduction(d),
+            cursor: d.maybe(Draw::cursor),
+            cursor_digest: d.number(),
+        }),
+        FrameKind::Ack => R::Ack(peer::Ack { through: d.through() }),
+        FrameKind::ReconcileAck => R::ReconcileAck(peer::ReconcileAck { done: d.coin() }),
+        _ => R::DropAnswer(peer::DropAnswer { round: d.number(), agreed: d.coin(), isolated_seen: d.vector(5) }),
+    }
+}
+
+fn link(d: &mut Draw) -> admin::LinkReport {
+    admin::LinkReport {
+        peer: d.site(),
+        address: "127.0.0.1:13232".into(),
+        state: "streaming".into(),
+        detail: d.text(),
+        incoming: d.coin(),
+        lag_changes: d.number(),
+        lag_seconds: f64::from(d.small()) / 8.0,
+        skew_ms: d.maybe(|d| -i64::from(d.small())),
+    }
+}
+
+fn report(d: &mut Draw) -> admin::Report {
+    if d.below(4) == 0 {
+        return admin::Report::Link(link(d));
+    }
+    admin::Report::Status(Box::new(admin::Status {
+        site: d.site(),
+        origin: d.origin().to_string(),
+        software: d.text(),
+        ready: d.coin(),
+        not_ready_because: d.maybe(Draw::text),
+        head: d.number(),
+        uptime_ms: d.number(),
+        log_live_bytes: d.number(),
+        log_dead_bytes: d.number(),
+        seen: d.many(3, |d| (d.origin().to_string(), d.number())),
+        dropped: d.many(3, |d| (d.origin().to_string(), d.number())),
+        sessions: d.many(3, |d| admin::SessionReport {
+            node: d.node(),
+            site: d.site(),
+            member: d.coin(),
+            address: "127.0.0.1:40000".into(),
+            subscriptions: d.small(),
+            connected_ms: d.number(),
+        }),
+        links: d.many(3, link),
+        caches: d.many(3, |d| admin::CacheReport {
+            name: d.cache(),
+            merge: "remove_wins".into(),
+            replicate: "async".into(),
+            entries: d.number(),
+            tombstones: d.number(),
+            bytes: d.number(),
+        }),
+        site_view: d.text(),
+        relay_view: d.text(),
+    }))
+}
