@@ -20,6 +20,7 @@ pub mod group;
 pub mod guards;
 pub mod header;
 pub mod history;
+pub mod link;
 pub mod outage;
 pub mod replica;
 pub mod slot;

@@ -1,0 +1,471 @@
+//! The states of a link and what moves it between them.
+
+use std::collections::VecDeque;
+
+use landbridge_protocol::{
+    error::{ErrorCode, Refusal},
+    frame::{
+        SenderToReceiver,
+        peer::{Ack, Heartbeat, Hello, Start, Welcome},
+    },
+    name::SiteName,
+    position::Through,
+    time::{Millis, Timestamp},
+    version::Origin,
+};
+
+use super::{
+    CommandToWriter, SenderConfig, SenderInput, SenderOutput, SenderReport, batch::written_at, offset_ms,
+    stream::Stream, transfer::Transfer,
+};
+use crate::engine::{command::Command, guards::Guard, outage::Outage, replica::Replica, window::Lag};
+
+/// Where a link is.
+///
+/// ```text
+///             BringOnline              Dial              Connected               Welcome, published
+///  Offline ───────────────> Waiting ────────> Connecting ─────────> Handshaking ────────────────────> Streaming
+///     ^                      ^    ^               │                      │                             │    ^
+///     │ TakeOffline          │    └── lost ───────┴──────────────────────┴─────────────────────────────┤    │
+///  (any state)               │                                                       peer lacks our G  v    │
+///                         Faulted <── clocks apart, refused for good                             Reconciling│
+///                        (tries again, capped)                                                         │    │
+///                                                        Connecting <── done: a handshake anew ────────┘    │
+///                                                             └───────────────> Handshaking ────────────────┘
+/// ```
+///
+/// Streaming is reported as *transferring* until it has read what the log held at the handshake.
+#[derive(Debug, Clone, PartialEq)]
+pub enum State {
+    /// Taken offline; nothing is dropped meanwhile.
+    Offline {
+        /// Whose word it was.
+        reason: String,
+    },
+    /// Tries again then.
+    Waiting {
+        /// When.
+        until: Timestamp,
+        /// What broke it; empty at the start.
+        reason: String,
+    },
+    /// The shell dials.
+    Connecting {
+        /// Since when.
+        since: Timestamp,
+    },
+    /// The hello is sent; then the welcome is with the writer.
+    Handshaking(Greeting),
+    /// Batches go.
+    Streaming(Box<Streaming>),
+    /// The peer lacks what was dropped here and is told all that is held.
+    Reconciling(Box<Reconciling>),
+    /// Something must be mended by a person; tried again now and then, as that may have happened.
+    Faulted {
+        /// When.
+        until: Timestamp,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// A handshake under way.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Greeting {
+    since: Timestamp,
+    runs: Vec<Origin>,
+    welcome: Option<Box<Welcome>>,
+}
+
+/// An open stream.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Streaming {
+    stream: Stream,
+    heard: Timestamp,
+    beat: Option<Timestamp>,
+    acknowledged: Option<Through>,
+    proposed: Option<u64>,
+    /// When a withheld record is to be passed on.
+    due: Option<Timestamp>,
+}
+
+/// A reconcile on an open stream.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reconciling {
+    streaming: Streaming,
+    transfer: Transfer,
+}
+
+/// The sending end of the link to one peer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sender {
+    peer: SiteName,
+    config: SenderConfig,
+    state: State,
+    outage: Outage,
+    lag: Lag,
+    /// Commands that the writer has not answered.
+    owed: u32,
+    out: VecDeque<SenderOutput>,
+}
+
+impl Sender {
+    /// A link that is dialled at once. `seed` decides its jitter.
+    pub fn new(peer: SiteName, config: SenderConfig, seed: u64) -> Self {
+        let state = State::Waiting { until: Timestamp::ZERO, reason: String::new() };
+        Self { peer, config, state, outage: Outage::new(seed), lag: Lag::default(), owed: 0, out: VecDeque::new() }
+    }
+
+    /// The peer's site.
+    pub fn peer(&self) -> SiteName {
+        self.peer
+    }
+
+    /// Where the link is.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Takes in what happened. What no longer fits the state is of a former stream, and passed over.
+    pub fn handle(&mut self, input: SenderInput, replica: &Replica, now: Timestamp) {
+        if let Some(open) = self.open_stream() {
+            if !matches!(input, SenderInput::Decided(_) | SenderInput::LogRead(_) | SenderInput::RecordsRead(_)) {
+                open.heard = now;
+            }
+        }
+        match input {
+            SenderInput::Connected => self.greet(replica, now),
+            SenderInput::Failed(reason) | SenderInput::Lost(reason) | SenderInput::ReadFailed(reason) => {
+                self.broke(reason, now);
+            }
+            SenderInput::Refused(refusal) => self.refused(&refusal, now),
+            SenderInput::Welcome(welcome) => self.welcomed(welcome, replica, now),
+            SenderInput::Ack(ack) => self.acknowledged(ack, now),
+            SenderInput::Heartbeat(heartbeat) => self.compare_clocks(&heartbeat, replica, now),
+            SenderInput::ReconcileAck { done } => self.reconciled(done, now),
+            SenderInput::DropAnswer(answer) => {
+                if self.open_stream().is_some() {
+                    self.command(Command::DropAnswered { peer: self.peer, answer });
+                }
+            }
+            SenderInput::LogRead(read) => {
+                if let State::Streaming(open) = &mut self.state {
+                    if let Some(written) = read.records.iter().find_map(|(_, record)| written_at(record)) {
+                        self.lag.is_as_old_as(written);
+                    }
+                    let batch = open.stream.batch_of(read, &self.config, replica, now);
+                    self.out.extend(batch.map(|batch| send(SenderToReceiver::Batch(batch))));
+                }
+            }
+            SenderInput::RecordsRead(records) => {
+                if let State::Reconciling(open) = &mut self.state {
+                    self.out.extend(open.transfer.chunk(records).map(send));
+                }
+            }
+            SenderInput::Decided(decided) => {
+                self.owed = self.owed.saturating_sub(1);
+                if let Err(refusal) = decided {
+                    self.refused(&refusal, now);
+                }
+            }
+            SenderInput::Anew => self.anew(now),
+            SenderInput::TakeOffline => {
+                self.hang_up();
+                self.state = State::Offline { reason: "taken offline by the admin".into() };
+            }
+            SenderInput::BringOnline => {
+                if matches!(self.state, State::Offline { .. }) {
+                    self.outage.healed();
+                    self.state = State::Waiting { until: now, reason: String::new() };
+                }
+            }
+        }
+    }
+
+    /// What is to be done next; call until `None`, after each input, whenever the committed state has changed, and when
+    /// [`Sender::deadline`] has passed.
+    pub fn poll(&mut self, replica: &Replica, now: Timestamp) -> Option<SenderOutput> {
+        self.lag.note(replica.head(), now);
+        if self.out.is_empty() {
+            self.advance(replica, now);
+        }
+        self.out.pop_front()
+    }
+
+    /// When to poll again at the latest.
+    pub fn deadline(&self) -> Option<Timestamp> {
+        match &self.state {
+            State::Offline { .. } => None,
+            State::Waiting { until, .. } | State::Faulted { until, .. } => Some(*until),
+            State::Connecting { since } => Some(since.after(self.config.silence)),
+            State::Handshaking(greeting) => Some(greeting.since.after(self.config.silence)),
+            State::Streaming(open) => Some(self.beat_deadline(open)),
+            State::Reconciling(open) => Some(self.beat_deadline(&open.streaming)),
+        }
+    }
+
+    /// The link for `status`.
+    pub fn report(&self, replica: &Replica, now: Timestamp) -> SenderReport {
+        let (state, detail) = match &self.state {
+            State::Offline { reason } => ("offline", reason.clone()),
+            State::Waiting { until, reason } => {
+                let wait = format!("tries again in {} ms", until.since(now).get());
+                ("waiting", if reason.is_empty() { wait } else { format!("{reason}; {wait}") })
+            }
+            State::Connecting { .. } => ("connecting", String::new()),
+            State::Handshaking(_) => ("handshaking", String::new()),
+            State::Streaming(open) if open.stream.read < open.stream.whole_from => {
+                ("transferring", format!("{} of {}", open.stream.read, open.stream.whole_from))
+            }
+            State::Streaming(_) if replica.held_back(&self.peer) => {
+                ("streaming", "waits for the peer's reconcile".into())
+            }
+            State::Streaming(_) => ("streaming", String::new()),
+            State::Reconciling(open) => ("reconciling", format!("{} records sent", open.transfer.records)),
+            State::Faulted { reason, .. } => ("faulted", reason.clone()),
+        };
+        let in_flight = if let State::Streaming(open) = &self.state { open.stream.window.len() } else { 0 };
+        let lag_changes = self.lag.changes(replica.head());
+        let lag = if lag_changes == 0 { Millis::ZERO } else { self.lag.age(now) };
+        SenderReport { state, detail, lag_changes, lag, in_flight }
+    }
+
+    fn beat_deadline(&self, open: &Streaming) -> Timestamp {
+        let beat = open.beat.map_or(Timestamp::ZERO, |last| last.after(self.config.heartbeat_every));
+        let earliest = beat.min(open.heard.after(self.config.silence));
+        open.due.map_or(earliest, |due| earliest.min(due))
+    }
+
+    fn open_stream(&mut self) -> Option<&mut Streaming> {
+        match &mut self.state {
+            State::Streaming(open) => Some(open),
+            State::Reconciling(open) => Some(&mut open.streaming),
+            _ => None,
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        self.owed += 1;
+        self.out.push_back(SenderOutput::Command(Box::new(CommandToWriter(command))));
+    }
+
+    /// Leaves the stream, whatever was still to be sent on it.
+    fn hang_up(&mut self) {
+        self.out.retain(|output| matches!(output, SenderOutput::Command(_)));
+        match self.state {
+            State::Handshaking(_) | State::Streaming(_) | State::Reconciling(_) => {
+                self.out.push_back(SenderOutput::Hangup);
+                self.command(Command::Lost { peer: self.peer, incoming: false });
+            }
+            State::Connecting { .. } => self.out.push_back(SenderOutput::Hangup),
+            State::Offline { .. } | State::Waiting { .. } | State::Faulted { .. } => {}
+        }
+    }
+
+    fn broke(&mut self, reason: String, now: Timestamp) {
+        if matches!(self.state, State::Offline { .. } | State::Waiting { .. } | State::Faulted { .. }) {
+            return;
+        }
+        self.hang_up();
+        self.state = State::Waiting { until: self.outage.failed(&self.config.backoff, now), reason };
+    }
+
+    fn faulted(&mut self, reason: String, now: Timestamp) {
+        if matches!(self.state, State::Offline { .. }) {
+            return;
+        }
+        self.hang_up();
+        self.state = State::Faulted { until: self.outage.failed(&self.config.backoff, now), reason };
+    }
+
+    fn refused(&mut self, refusal: &Refusal, now: Timestamp) {
+        let clocks = refusal.code() == Some(ErrorCode::ClockSkew);
+        match refusal.code() {
+            Some(ErrorCode::HandshakeAnew) if self.open_stream().is_some() => self.anew(now),
+            _ if clocks || !refusal.retryable => self.faulted(refusal.message.clone(), now),
+            _ => self.broke(refusal.message.clone(), now),
+        }
+    }
+
+    /// Begins again with a handshake, at once: nothing has failed.
+    fn anew(&mut self, now: Timestamp) {
+        if matches!(self.state, State::Handshaking(_) | State::Streaming(_) | State::Reconciling(_)) {
+            self.hang_up();
+            self.dial(now);
+        }
+    }
+
+    fn dial(&mut self, now: Timestamp) {
+        self.state = State::Connecting { since: now };
+        self.out.push_back(SenderOutput::Dial);
+    }
+
+    fn greet(&mut self, replica: &Replica, now: Timestamp) {
+        if !matches!(self.state, State::Connecting { .. }) {
+            return;
+        }
+        let sender = replica.introduction(now, &self.config.software);
+        let runs = sender.runs.clone();
+        self.out.push_back(send(SenderToReceiver::Hello(Hello { sender, to: self.peer })));
+        self.state = State::Handshaking(Greeting { since: now, runs, welcome: None });
+    }
+
+    fn welcomed(&mut self, welcome: Box<Welcome>, replica: &Replica, now: Timestamp) {
+        let State::Handshaking(greeting) = &mut self.state else { return };
+        if greeting.welcome.is_some() {
+            return self.broke("the peer answered a hello twice".into(), now);
+        }
+        let receiver = &welcome.receiver;
+        if receiver.site != self.peer {
+            let reason = format!("{} answers in place of {}; check the peer's address", receiver.site, self.peer);
+            return self.faulted(reason, now);
+        }
+        let skew = offset_ms(receiver.wall, now);
+        if skew.unsigned_abs() > replica.config().max_clock_skew.get() {
+            return self.skewed(skew, now);
+        }
+        let introduction = Box::new(receiver.clone());
+        greeting.welcome = Some(welcome);
+        self.command(Command::Introduced { peer: introduction, incoming: false });
+    }
+
+    fn skewed(&mut self, skew_ms: i64, now: Timestamp) {
+        self.faulted(format!("the peer's wall clock is off by {skew_ms} ms; set the clocks of the sites right"), now);
+    }
+
+    /// A heartbeat's answer: the peer's clock is compared with the middle of the way there and back.
+    fn compare_clocks(&mut self, heartbeat: &Heartbeat, replica: &Replica, now: Timestamp) {
+        if self.open_stream().is_none() {
+            return;
+        }
+        let back = if heartbeat.echo == Timestamp::ZERO { Millis::ZERO } else { now.since(heartbeat.echo) };
+        let skew = offset_ms(heartbeat.wall, now.before(Millis::new(back.get() / 2)));
+        if skew.unsigned_abs() > replica.config().max_clock_skew.get() {
+            self.skewed(skew, now);
+        }
+    }
+
+    fn acknowledged(&mut self, ack: Ack, now: Timestamp) {
+        let State::Streaming(open) = &mut self.state else { return };
+        if !open.stream.window.acknowledged(ack.through) {
+            return self.broke("the peer acknowledged what was not sent".into(), now);
+        }
+        open.acknowledged = Some(ack.through);
+        self.lag.acknowledge(ack.through.direct);
+        self.outage.healed();
+    }
+
+    fn reconciled(&mut self, done: bool, now: Timestamp) {
+        let State::Reconciling(open) = &mut self.state else { return };
+        if done {
+            self.anew(now);
+        } else {
+            open.transfer.taken();
+        }
+    }
+
+    fn advance(&mut self, replica: &Replica, now: Timestamp) {
+        match &self.state {
+            State::Offline { .. } => {}
+            State::Waiting { until, .. } | State::Faulted { until, .. } => {
+                if *until <= now {
+                    self.dial(now);
+                }
+            }
+            State::Connecting { since } => {
+                if since.after(self.config.silence) <= now {
+                    self.broke("the peer can't be reached".into(), now);
+                }
+            }
+            State::Handshaking(_) => self.finish_handshake(replica, now),
+            State::Streaming(_) | State::Reconciling(_) => self.advance_stream(replica, now),
+        }
+    }
+
+    /// Once the writer has published what the welcome said, the stream begins: what is sent goes by it.
+    fn finish_handshake(&mut self, replica: &Replica, now: Timestamp) {
+        let State::Handshaking(greeting) = &mut self.state else { return };
+        if greeting.since.after(self.config.silence) <= now {
+            return self.broke("the peer does not answer the handshake".into(), now);
+        }
+        if self.owed > 0 {
+            return;
+        }
+        let Some(welcome) = greeting.welcome.take() else { return };
+        let runs = std::mem::take(&mut greeting.runs);
+        let stream = Stream::begin(&welcome, replica, self.config.window, runs, now);
+        let after = stream.sent;
+        self.lag.acknowledge(after.direct);
+        self.lag.note(replica.head(), now);
+        self.out.push_back(send(SenderToReceiver::Start(Start { after })));
+        let open = Streaming { stream, heard: now, beat: None, acknowledged: None, proposed: None, due: None };
+        self.state = State::Streaming(Box::new(open));
+    }
+
+    fn advance_stream(&mut self, replica: &Replica, now: Timestamp) {
+        let (peer, owed, config) = (self.peer, self.owed, &self.config);
+        let Some(open) = (match &mut self.state {
+            State::Streaming(open) => Some(open.as_mut()),
+            State::Reconciling(open) => Some(&mut open.streaming),
+            _ => None,
+        }) else {
+            return;
+        };
+        if open.heard.after(config.silence) <= now {
+            return self.broke("the peer has gone silent".into(), now);
+        }
+        if replica.report(&peer).is_none_or(|report| report.run != Some(open.stream.peer_run)) {
+            return self.anew(now);
+        }
+        open.stream.claim.note(replica.head(), replica.seen(), now);
+        if owed == 0 {
+            if let Some(through) = open.acknowledged.take() {
+                let run = open.stream.peer_run;
+                return self.command(Command::Acknowledged { peer, run, through });
+            }
+        }
+        if let Some(proposal) = replica.proposal(&peer).filter(|proposal| open.proposed != Some(proposal.round)) {
+            open.proposed = Some(proposal.round);
+            self.out.push_back(send(SenderToReceiver::DropProposal(proposal)));
+        }
+        if open.beat.is_none_or(|last| last.after(config.heartbeat_every) <= now) {
+            open.beat = Some(now);
+            let own_sent =
+                open.stream.read >= replica.head() && !replica.held_back(&peer) && !replica.must_reconcile(&peer);
+            let past = if own_sent { now } else { Timestamp::ZERO };
+            self.out.push_back(send(SenderToReceiver::Heartbeat(Heartbeat { wall: now, past, echo: Timestamp::ZERO })));
+        }
+        self.advance_content(replica, now);
+    }
+
+    /// Batches, or the reconcile that comes first.
+    fn advance_content(&mut self, replica: &Replica, now: Timestamp) {
+        match &mut self.state {
+            State::Reconciling(open) => self.out.extend(open.transfer.wants(&self.peer, &self.config, replica)),
+            State::Streaming(open) if replica.must_reconcile(&self.peer) => {
+                let mutual = replica.site() < self.peer && replica.config().guards.hold(Guard::NoMutual);
+                let idle = open.stream.window.is_empty() && open.stream.reading.is_none();
+                if idle && (mutual || !replica.held_back(&self.peer)) {
+                    let (transfer, begin) = Transfer::begin(replica);
+                    self.out.push_back(send(begin));
+                    let streaming = (**open).clone();
+                    self.state = State::Reconciling(Box::new(Reconciling { streaming, transfer }));
+                }
+            }
+            State::Streaming(open) if !replica.held_back(&self.peer) => {
+                open.due = open.stream.next_due(replica, now).filter(|due| *due > now);
+                if let Some(read) = open.stream.wants(&self.config, replica, now) {
+                    self.out.push_back(read);
+                } else if open.stream.reading.is_none() && open.stream.window.has_room() {
+                    let batch = open.stream.batch(Vec::new(), replica);
+                    self.out.extend(batch.map(|batch| send(SenderToReceiver::Batch(batch))));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn send(frame: SenderToReceiver) -> SenderOutput {
+    SenderOutput::Send(Box::new(frame))
+}

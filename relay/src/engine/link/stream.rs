@@ -1,0 +1,169 @@
+//! What a stream has read, sent, withheld and said.
+
+use std::collections::BTreeMap;
+
+use landbridge_protocol::{
+    frame::peer::Welcome,
+    name::{CacheName, SiteName},
+    position::{Sequence, Through},
+    record::{Key, Record},
+    time::Timestamp,
+    vector::Vector,
+    version::{Origin, RunId, Version},
+};
+
+use crate::engine::{claim::Claim, guards::Guard, replica::Replica, slot::Slot, window::Window};
+
+/// Records of other sites that are read and not passed on (yet), per link; reading stops when it is reached.
+pub(super) const MAX_WITHHELD: usize = 16_384;
+
+/// A record of another site that the peer should have from there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Withheld {
+    cache: CacheName,
+    key: Option<Key>,
+    version: Version,
+    stands_from: Sequence,
+}
+
+/// What a read of the log is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reading {
+    Onward,
+    Withheld,
+}
+
+/// One stream since its handshake.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Stream {
+    pub(super) peer: SiteName,
+    pub(super) peer_run: RunId,
+    pub(super) window: Window,
+    pub(super) claim: Claim,
+    /// The log is read through here.
+    pub(super) read: Sequence,
+    /// The receiver's cursor at the beginning.
+    from: Through,
+    /// The end of the last batch.
+    pub(super) sent: Through,
+    /// The head at the beginning: reading through it is a transfer.
+    pub(super) whole_from: Sequence,
+    pub(super) withheld: BTreeMap<Sequence, Withheld>,
+    pub(super) reading: Option<Reading>,
+    pub(super) said: Vector,
+    pub(super) said_runs: Vec<Origin>,
+    pub(super) said_caught_up: bool,
+}
+
+impl Stream {
+    pub(super) fn begin(
+        welcome: &Welcome,
+        replica: &Replica,
+        window: usize,
+        runs: Vec<Origin>,
+        now: Timestamp,
+    ) -> Self {
+        let receiver = &welcome.receiver;
+        let same = replica.digest_with(&receiver.site) == welcome.cursor_digest;
+        let from = replica.resume(welcome.cursor.as_ref().filter(|_| same));
+        let start = from.direct.min(from.complete);
+        let said = replica.seen().meet(&receiver.seen);
+        Self {
+            peer: receiver.site,
+            peer_run: receiver.run,
+            window: Window::new(window),
+            claim: Claim::new(start, replica.head(), replica.seen(), said.clone(), now),
+            read: start,
+            from,
+            sent: from,
+            whole_from: replica.head(),
+            withheld: BTreeMap::new(),
+            reading: None,
+            said,
+            said_runs: runs,
+            said_caught_up: false,
+        }
+    }
+
+    /// How far the receiver is when it has what was read: own records go ahead of those that are passed on.
+    pub(super) fn through(&self, replica: &Replica) -> Through {
+        let complete = self.withheld.first_key_value().map_or(self.read, |(first, _)| first.previous());
+        let direct = self.read.max(self.from.direct);
+        let one_cursor = !replica.config().guards.hold(Guard::OneCursor);
+        Through { direct, complete: if one_cursor { direct } else { complete.max(self.from.complete) } }
+    }
+
+    /// Takes a record that lies at `sequence`, next in the log: whether it goes now.
+    pub(super) fn takes(&mut self, sequence: Sequence, record: &Record, replica: &Replica, now: Timestamp) -> bool {
+        let Some(slot) = held(replica, &record.cache, record.key.as_ref()).filter(|slot| slot.sequence == sequence)
+        else {
+            return false;
+        };
+        if !replica.replicates(&record.cache, &self.peer) || self.is_covered(&record.version, replica) {
+            return false;
+        }
+        if replica.own(record) {
+            return sequence > self.from.direct;
+        }
+        if sequence <= self.from.complete || !replica.config().guards.hold(Guard::OwnOnly) {
+            return false;
+        }
+        if self.withheld.is_empty() && self.is_due(sequence, replica, now) {
+            return true;
+        }
+        let Slot { version, stands_from, .. } = slot;
+        let (cache, key) = (record.cache.clone(), record.key.clone());
+        self.withheld.insert(sequence, Withheld { cache, key, version, stands_from });
+        false
+    }
+
+    /// Lets go of what was withheld and has come to the peer another way, or is superseded here.
+    pub(super) fn release(&mut self, replica: &Replica) {
+        let Some(report) = replica.report(&self.peer) else { return };
+        self.withheld.retain(|sequence, withheld| {
+            let held = held(replica, &withheld.cache, withheld.key.as_ref());
+            !report.seen.covers(&withheld.version) && held.is_some_and(|slot| slot.sequence == *sequence)
+        });
+    }
+
+    /// Whether a record of another site has waited long enough to be passed on.
+    pub(super) fn is_due(&self, sequence: Sequence, replica: &Replica, now: Timestamp) -> bool {
+        let since = now.before(replica.config().forward_after);
+        sequence <= self.whole_from || self.claim.history().head_at(since).is_some_and(|old| sequence <= old)
+    }
+
+    /// When the first withheld record is to be passed on.
+    pub(super) fn next_due(&self, replica: &Replica, now: Timestamp) -> Option<Timestamp> {
+        let (first, _) = self.withheld.first_key_value()?;
+        if self.is_due(*first, replica, now) {
+            return Some(now);
+        }
+        let wait = replica.config().forward_after;
+        self.claim.history().next_after(now.before(wait)).map(|noted| noted.after(wait))
+    }
+
+    /// Brings the claim up to date. While there is more to read it stays, as what comes next may stand for anything.
+    pub(super) fn advance_claim(&mut self, replica: &Replica) {
+        if self.read >= replica.head() {
+            self.claim.advance(replica.head(), self.withheld.values().map(|withheld| withheld.stands_from));
+        }
+    }
+
+    /// What may be said of V.
+    pub(super) fn vector<'a>(&'a self, replica: &'a Replica) -> &'a Vector {
+        if replica.config().guards.hold(Guard::EagerVector) { self.claim.vector() } else { replica.seen() }
+    }
+
+    /// Whether nothing is unsent.
+    pub(super) fn is_caught_up(&self, replica: &Replica) -> bool {
+        self.read >= replica.head() && self.withheld.is_empty()
+    }
+
+    fn is_covered(&self, version: &Version, replica: &Replica) -> bool {
+        replica.report(&self.peer).is_some_and(|report| report.seen.covers(version))
+    }
+}
+
+fn held(replica: &Replica, cache: &CacheName, key: Option<&Key>) -> Option<Slot> {
+    key.map_or_else(|| replica.clear_of(cache), |key| replica.slot(cache, key))
+}

@@ -1,0 +1,160 @@
+//! Two replicas, a sender between them, and a log in memory.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use landbridge_protocol::{
+    frame::{SenderToReceiver, node, peer},
+    name::{CacheName, NodeName, SiteName},
+    position::Sequence,
+    record::{ClientId, Key, Merge, Record, WriteToken},
+    time::{Millis, Timestamp},
+    version::RunId,
+};
+
+use super::{LogRead, Sender, SenderConfig, SenderInput, SenderOutput};
+use crate::engine::{
+    command::{Answer, Command, Decided},
+    guards::Guards,
+    header::{LogRecord, ReadError, Records},
+    replica::{CacheConfig, Replica, ReplicaConfig, Replicate},
+};
+
+const NOW: Timestamp = Timestamp::from_millis(1_000_000);
+
+#[derive(Default)]
+struct Log(BTreeMap<Sequence, Record>);
+
+impl Records for Log {
+    fn record(&self, sequence: Sequence) -> Result<Record, ReadError> {
+        self.0.get(&sequence).cloned().ok_or(ReadError { sequence, reason: "not there".into() })
+    }
+}
+
+struct Relay {
+    replica: Replica,
+    log: Log,
+}
+
+impl Relay {
+    fn new(site: &str, peer: &str, run: u64) -> Self {
+        let cache =
+            CacheConfig { merge: Merge::Latest, replicate: Replicate::Async, lifespan: None, max_entry_bytes: 1 << 20 };
+        let config = ReplicaConfig {
+            site: SiteName::new(site).expect("a name"),
+            peers: vec![SiteName::new(peer).expect("a name")],
+            caches: [(CacheName::new("c").expect("a name"), cache)].into(),
+            max_clock_skew: Millis::from_secs(60),
+            tombstone_min_age: Millis::ZERO,
+            tombstone_max_age: Millis::from_secs(1_000),
+            max_tombstones: 100,
+            forward_after: Millis::from_secs(2),
+            fill_wait: Millis::ZERO,
+            guards: Guards::all(),
+        };
+        Self { replica: Replica::new(config, RunId(run), NOW), log: Log::default() }
+    }
+
+    fn step(&mut self, command: Command) -> Decided {
+        let mut group = self.replica.begin(NOW);
+        let decided = group.step(command, &self.log);
+        let staged = group.finish();
+        for (sequence, record) in staged.commit.iter().flat_map(|commit| &commit.records) {
+            if let LogRecord::Record(record) = record {
+                self.log.0.insert(*sequence, record.clone());
+            }
+        }
+        self.replica.publish(staged);
+        decided
+    }
+
+    /// What a peer would have sent of `key`'s write, as this relay's own.
+    fn put(&mut self, number: u64) {
+        let write = node::Write {
+            operation: node::Operation::Put,
+            cache: CacheName::new("c").expect("a name"),
+            key: Key::new(vec![b'k', number as u8]).expect("a key"),
+            expected: None,
+            lifespan: None,
+            max_idle: None,
+            token: WriteToken { client: ClientId(1), number },
+            retry: None,
+            return_previous: false,
+            value: Bytes::from_static(b"value"),
+        };
+        self.step(Command::Write { node: NodeName::new("node11").expect("a name"), write }).expect("a put is taken");
+    }
+}
+
+/// Carries out all that the sender asks for; returns the batches that went.
+fn pump(sender: &mut Sender, from: &mut Relay, to: &mut Relay) -> Vec<peer::Batch> {
+    let mut batches = Vec::new();
+    let (site, run) = (from.replica.site(), from.replica.origin().run);
+    while let Some(output) = sender.poll(&from.replica, NOW) {
+        let input = match output {
+            SenderOutput::Dial => SenderInput::Connected,
+            SenderOutput::Command(command) => SenderInput::Decided(from.step(command.0)),
+            SenderOutput::ReadLog { after, .. } => {
+                let through = from.replica.head();
+                let records = from.log.0.range(after.next()..).map(|(at, record)| (*at, record.clone())).collect();
+                SenderInput::LogRead(LogRead { after, through, records })
+            }
+            SenderOutput::ReadRecords(at) => {
+                SenderInput::RecordsRead(at.iter().map(|at| from.log.0.get(at).cloned()).collect())
+            }
+            SenderOutput::Hangup => continue,
+            SenderOutput::Send(frame) => match *frame {
+                SenderToReceiver::Hello(hello) => {
+                    let introduced = Command::Introduced { peer: Box::new(hello.sender), incoming: true };
+                    let Ok(Answer::Introduced { cursor, cursor_digest }) = to.step(introduced) else {
+                        panic!("refused")
+                    };
+                    let receiver = to.replica.introduction(NOW, "test");
+                    SenderInput::Welcome(Box::new(peer::Welcome { version: 1, receiver, cursor, cursor_digest }))
+                }
+                SenderToReceiver::Start(start) => {
+                    to.step(Command::Started { peer: site, run, after: start.after }).expect("a start is taken");
+                    continue;
+                }
+                SenderToReceiver::Batch(batch) => {
+                    batches.push(batch.clone());
+                    let applied = to.step(Command::Apply { peer: site, run, batch: Box::new(batch) });
+                    let Ok(Answer::Applied(through)) = applied else { panic!("{applied:?}") };
+                    SenderInput::Ack(peer::Ack { through })
+                }
+                _ => continue,
+            },
+        };
+        sender.handle(input, &from.replica, NOW);
+    }
+    batches
+}
+
+#[test]
+fn what_is_written_arrives_with_its_vector_and_an_idle_link_says_nothing_more() {
+    let (mut a, mut b) = (Relay::new("site1", "site2", 1), Relay::new("site2", "site1", 2));
+    let mut sender = Sender::new(b.replica.site(), SenderConfig::default(), 1);
+    pump(&mut sender, &mut a, &mut b);
+    if !a.replica.ready(NOW) {
+        pump(&mut Sender::new(a.replica.site(), SenderConfig::default(), 2), &mut b, &mut a);
+    }
+    (1..=3).for_each(|number| a.put(number));
+    let batches = pump(&mut sender, &mut a, &mut b);
+    assert_eq!(batches.iter().map(|batch| batch.records.len()).sum::<usize>(), 3);
+    assert!(b.replica.seen().includes(a.replica.seen()));
+    assert_eq!(sender.report(&a.replica, NOW).lag_changes, 0);
+    assert!(pump(&mut sender, &mut a, &mut b).is_empty());
+}
+
+#[test]
+fn nothing_is_dialled_while_offline_and_the_link_goes_on_from_the_cursor() {
+    let (mut a, mut b) = (Relay::new("site1", "site2", 1), Relay::new("site2", "site1", 2));
+    let mut sender = Sender::new(b.replica.site(), SenderConfig::default(), 1);
+    pump(&mut sender, &mut a, &mut b);
+    sender.handle(SenderInput::TakeOffline, &a.replica, NOW);
+    assert!(pump(&mut sender, &mut a, &mut b).is_empty());
+    assert_eq!(sender.report(&a.replica, NOW).state, "offline");
+    sender.handle(SenderInput::BringOnline, &a.replica, NOW);
+    pump(&mut sender, &mut a, &mut b);
+    assert_eq!(sender.report(&a.replica, NOW).state, "streaming");
+}
