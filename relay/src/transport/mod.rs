@@ -4,6 +4,7 @@
 //!  UDP socket ─► accept loop ─► places (handshakes, connections, per source) ─► TLS ─► Door::authorize ─► Door::admitted
 //!                                                                                         │ refused: counted, closed
 //!  Dialler ─► resolve ─► TLS with the peer's site as the server's name ─► Connection ◄────┘
+//!  stream ─► FrameReader ─► RawFrame          frame ─► FrameQueue (bounded) ─► FrameWriter (coalesced) ─► stream
 //! ```
 //!
 //! A connection is ended with a typed refusal ([`close`]): the application's close code is the error's number, the reason
@@ -14,6 +15,7 @@
 mod accept;
 mod close;
 mod dial;
+mod frames;
 mod places;
 #[cfg(test)]
 mod tests;
@@ -21,4 +23,5 @@ mod tests;
 pub use accept::{Admitted, Door, serve};
 pub use close::{close, close_in_order, refusal_of};
 pub use dial::{DialError, Dialler};
+pub use frames::{Frame, FrameQueue, FrameReader, FrameWriter, QueueClosed, Room, WriteError, frame_queue};
 pub use places::{AcceptLimits, Place};

@@ -3,8 +3,8 @@
 use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 use landbridge_protocol::{
-    error::ErrorCode,
-    frame::{ALPN_NODE, ALPN_PEER},
+    error::{ErrorCode, Refusal},
+    frame::{ALPN_NODE, ALPN_PEER, SenderToReceiver, peer::Heartbeat},
     name::SiteName,
     time::Timestamp,
 };
@@ -163,4 +163,66 @@ async fn a_stopped_door_lets_nobody_in() {
     town.stop.cancel();
     // The loop's end drops its `Door`.
     assert!(tokio::time::timeout(PATIENCE, town.admitted.recv()).await.unwrap().is_none());
+}
+
+/// Streams are opened by their first bytes, so that the sender writes before the receiver accepts.
+#[tokio::test]
+async fn many_frames_arrive_in_order_and_the_stream_is_finished() {
+    let mut town = town(limits());
+    let connection = town.dial("site2", "site1", ALPN_PEER).await.unwrap();
+    let admitted = soon(town.admitted.recv()).await;
+    let (send, _recv) = connection.open_bi().await.unwrap();
+    let (queue, writer) = frame_queue::<SenderToReceiver>(send, 4);
+    let writing = tokio::spawn(writer.run());
+    let reading = tokio::spawn(async move {
+        let (_send, recv) = admitted.connection.accept_bi().await.unwrap();
+        let mut reader = FrameReader::new(recv, 1024);
+        let mut walls = Vec::new();
+        while let Some(frame) = reader.next().await.unwrap() {
+            match SenderToReceiver::decode(&frame).unwrap() {
+                SenderToReceiver::Heartbeat(heartbeat) => walls.push(heartbeat.wall.as_millis()),
+                other => panic!("{other:?}"),
+            }
+        }
+        walls
+    });
+    for wall in 0..10_000 {
+        queue.send(0, heartbeat(wall)).await.unwrap();
+    }
+    drop(queue);
+    writing.await.unwrap().unwrap();
+    assert!(reading.await.unwrap().into_iter().eq(0..10_000));
+}
+
+#[tokio::test]
+async fn a_frame_above_the_bound_is_an_error_of_the_reader() {
+    let mut town = town(limits());
+    let connection = town.dial("site2", "site1", ALPN_PEER).await.unwrap();
+    let admitted = soon(town.admitted.recv()).await;
+    let (mut send, _recv) = connection.open_bi().await.unwrap();
+    send.write_all(&[0, 0, 255, 255]).await.unwrap();
+    let (_send, recv) = admitted.connection.accept_bi().await.unwrap();
+    let error = FrameReader::new(recv, 1024).next().await.unwrap_err();
+    assert_eq!(error.refusal().code(), Some(ErrorCode::FrameTooLarge));
+}
+
+#[tokio::test]
+async fn a_full_queue_gives_the_frame_back_and_a_broken_stream_closes_it() {
+    let mut town = town(limits());
+    let connection = town.dial("site2", "site1", ALPN_PEER).await.unwrap();
+    let admitted = soon(town.admitted.recv()).await;
+    let (send, _recv) = connection.open_bi().await.unwrap();
+    let (queue, writer) = frame_queue::<SenderToReceiver>(send, 1);
+    queue.try_send(0, heartbeat(1)).unwrap();
+    assert!(queue.try_send(0, heartbeat(2)).is_err());
+    close(&admitted.connection, &Refusal::new(ErrorCode::ShuttingDown, "draining"));
+    let ended = soon(async { Some(connection.closed().await) }).await;
+    assert_eq!(refusal_of(&ended).unwrap().code(), Some(ErrorCode::ShuttingDown));
+    assert!(matches!(writer.run().await, Err(WriteError::Stream(_))));
+    assert!(queue.send(0, heartbeat(3)).await.is_err());
+}
+
+fn heartbeat(wall: u64) -> SenderToReceiver {
+    let wall = Timestamp::from_millis(wall);
+    SenderToReceiver::Heartbeat(Heartbeat { wall, past: Timestamp::ZERO, echo: Timestamp::ZERO })
 }
