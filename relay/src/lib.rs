@@ -7,6 +7,7 @@ pub mod clock;
 pub mod config;
 pub mod engine;
 pub mod http;
+pub mod link;
 pub mod listener;
 pub mod metrics;
 pub mod session;
