@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     blob::{self, Blob},
+    frame::MAX_BATCH_RECORDS,
     name::{CacheName, NodeName},
     record::{ClientId, Key, Kind, MAX_CONTEXT, Record, WriteToken},
     time::{Millis, Timestamp},
@@ -64,7 +65,7 @@ pub enum RecordSetError {
     Trailing,
 }
 
-#[derive(Serialize, Deserialize, Default)]
+#[derive(Deserialize)]
 struct Tables {
     origins: Vec<Origin>,
     caches: Vec<CacheName>,
@@ -92,25 +93,85 @@ struct Row {
 }
 
 /// Gives each distinct thing a place in its table.
-struct Places<'a, T> {
-    of: HashMap<&'a T, u16>,
+struct Places<T> {
+    of: HashMap<T, u16>,
     table: Vec<T>,
+    /// Where the thing asked for last is: neighbours in a log mostly share their cache, origin and node.
+    last: u16,
 }
 
-impl<'a, T: std::hash::Hash + Eq + Clone> Places<'a, T> {
+impl<T: std::hash::Hash + Eq + Clone> Places<T> {
     fn new() -> Self {
-        Self { of: HashMap::new(), table: Vec::new() }
+        Self { of: HashMap::new(), table: Vec::new(), last: 0 }
     }
 
-    fn place(&mut self, thing: &'a T) -> Result<u16, rmp_serde::encode::Error> {
-        if let Some(at) = self.of.get(thing) {
-            return Ok(*at);
+    fn place(&mut self, thing: &T) -> Result<u16, rmp_serde::encode::Error> {
+        if self.table.get(usize::from(self.last)) == Some(thing) {
+            return Ok(self.last);
         }
-        let at = u16::try_from(self.table.len())
-            .map_err(|_| rmp_serde::encode::Error::Syntax("more than 65535 names in one set of records".into()))?;
-        self.table.push(thing.clone());
-        self.of.insert(thing, at);
-        Ok(at)
+        self.last = match self.of.get(thing) {
+            Some(at) => *at,
+            None => {
+                // the last place stays free, as a node's is one more on the wire
+                let at = u16::try_from(self.table.len()).ok().filter(|at| *at < u16::MAX);
+                let at = at.ok_or_else(|| too_many("names"))?;
+                self.table.push(thing.clone());
+                self.of.insert(thing.clone(), at);
+                at
+            }
+        };
+        Ok(self.last)
+    }
+}
+
+fn too_many(what: &str) -> rmp_serde::encode::Error {
+    rmp_serde::encode::Error::Syntax(format!("more {what} than one set of records can count"))
+}
+
+/// The tables under construction. Every name is placed before the first row is written, as the tables go first.
+struct Naming {
+    origins: Places<Origin>,
+    caches: Places<CacheName>,
+    nodes: Places<NodeName>,
+}
+
+impl Naming {
+    fn of(records: &[&Record]) -> Result<Self, rmp_serde::encode::Error> {
+        let mut naming = Self { origins: Places::new(), caches: Places::new(), nodes: Places::new() };
+        for r in records {
+            r.context.iter().try_for_each(|(origin, _)| naming.origins.place(&origin).map(drop))?;
+            naming.caches.place(&r.cache)?;
+            naming.origins.place(&r.version.origin)?;
+            naming.origins.place(&r.birth.origin)?;
+            r.node.as_ref().map(|node| naming.nodes.place(node)).transpose()?;
+        }
+        Ok(naming)
+    }
+
+    /// The row of `r`, whose context takes the memory of a former row's.
+    fn row(&mut self, r: &Record, mut context: Vec<(u16, Clock)>) -> Result<Row, rmp_serde::encode::Error> {
+        context.clear();
+        for (origin, clock) in r.context.iter() {
+            context.push((self.origins.place(&origin)?, clock));
+        }
+        Ok(Row {
+            cache: self.caches.place(&r.cache)?,
+            key: Blob(r.key.clone().map(Key::into_bytes).unwrap_or_default()),
+            kind: r.kind,
+            clock: r.version.clock,
+            origin: self.origins.place(&r.version.origin)?,
+            birth_clock: r.birth.clock,
+            birth_origin: self.origins.place(&r.birth.origin)?,
+            deadline: r.deadline.map_or(0, Timestamp::as_millis),
+            max_idle: r.max_idle.map_or(0, Millis::get),
+            client: r.token.map_or(0, |token| token.client.0),
+            number: r.token.map_or(0, |token| token.number),
+            node: r.node.as_ref().map_or(Ok(0), |node| self.nodes.place(node).map(|at| at + 1))?,
+            context,
+            checksum: r.checksum(),
+            flags: r.flags,
+            value: Blob(r.value.clone()),
+        })
     }
 }
 
@@ -119,41 +180,20 @@ pub fn encode<'a>(
     records: impl IntoIterator<Item = &'a Record>,
     into: &mut BytesMut,
 ) -> Result<(), rmp_serde::encode::Error> {
-    let (mut origins, mut caches, mut nodes) = (Places::new(), Places::new(), Places::new());
-    let contexts: Vec<(&Record, Vec<(Origin, Clock)>)> =
-        records.into_iter().map(|r| (r, r.context.iter().collect())).collect();
-    let mut rows = Vec::with_capacity(contexts.len());
-    for (r, context) in &contexts {
-        let context = context
-            .iter()
-            .map(|(o, c)| Ok((origins.place(o)?, *c)))
-            .collect::<Result<_, rmp_serde::encode::Error>>()?;
-        rows.push(Row {
-            cache: caches.place(&r.cache)?,
-            key: Blob(r.key.clone().map(Key::into_bytes).unwrap_or_default()),
-            kind: r.kind,
-            clock: r.version.clock,
-            origin: origins.place(&r.version.origin)?,
-            birth_clock: r.birth.clock,
-            birth_origin: origins.place(&r.birth.origin)?,
-            deadline: r.deadline.map_or(0, Timestamp::as_millis),
-            max_idle: r.max_idle.map_or(0, Millis::get),
-            client: r.token.map_or(0, |t| t.client.0),
-            number: r.token.map_or(0, |t| t.number),
-            node: r.node.as_ref().map_or(Ok(0), |n| nodes.place(n).map(|at| at.saturating_add(1)))?,
-            context,
-            checksum: r.checksum(),
-            flags: r.flags,
-            value: Blob(r.value.clone()),
-        });
-    }
-    let tables = Tables { origins: origins.table, caches: caches.table, nodes: nodes.table };
+    let records: Vec<&Record> = records.into_iter().collect();
+    let count = u32::try_from(records.len()).map_err(|_| too_many("records"))?;
+    let mut naming = Naming::of(&records)?;
     let mut writer = into.writer();
+    let tables = (&naming.origins.table, &naming.caches.table, &naming.nodes.table);
     rmp_serde::encode::write(&mut writer, &tables)?;
-    let count = u32::try_from(rows.len())
-        .map_err(|_| rmp_serde::encode::Error::Syntax("more records than a set can count".into()))?;
     rmp_serde::encode::write(&mut writer, &count)?;
-    rows.iter().try_for_each(|row| rmp_serde::encode::write(&mut writer, row))
+    let mut context = Vec::new();
+    for record in records {
+        let row = naming.row(record, context)?;
+        rmp_serde::encode::write(&mut writer, &row)?;
+        context = row.context;
+    }
+    Ok(())
 }
 
 /// Reads what [`encode`] wrote; nothing may follow it. Keys and values share the memory of `bytes`.
@@ -162,8 +202,8 @@ pub fn decode(bytes: &Bytes) -> Result<Vec<Record>, RecordSetError> {
         let mut from = rmp_serde::Deserializer::from_read_ref(&bytes[..]);
         let tables = Tables::deserialize(&mut from)?;
         let count = u32::deserialize(&mut from)?;
-        // a record has at least sixteen bytes: no count can make us set more aside than what has arrived
-        let mut records = Vec::with_capacity((count as usize).min(bytes.len() / 16));
+        // a record has at least sixteen bytes: no count can make us set aside more than a batch of what has arrived
+        let mut records = Vec::with_capacity((count as usize).min(bytes.len() / 16).min(MAX_BATCH_RECORDS));
         for number in 0..count as usize {
             records.push(record(Row::deserialize(&mut from)?, &tables, number)?);
         }

@@ -2,9 +2,14 @@
 
 use std::{fmt, sync::Arc};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::version::{Clock, Origin, Version};
+
+/// Origins that a vector has at most where it is read from bytes.
+pub const MAX_VECTOR: usize = 65_535;
+/// Places that are set aside before the pairs have arrived.
+const EAGER_PAIRS: usize = 64;
 
 /// For each origin, a clock; an origin that is not in it stands at [`Clock::ZERO`]. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
@@ -96,11 +101,11 @@ impl Vector {
 
 impl FromIterator<(Origin, Clock)> for Vector {
     fn from_iter<I: IntoIterator<Item = (Origin, Clock)>>(pairs: I) -> Self {
-        let mut vector = Vector::new();
-        for (origin, clock) in pairs {
-            vector.raise(origin, clock);
-        }
-        vector
+        let mut pairs: Vec<_> = pairs.into_iter().filter(|(_, clock)| *clock > Clock::ZERO).collect();
+        // Sorted once, whatever order they come in: pairs come from peers and from nodes' resume tokens too.
+        pairs.sort_unstable_by(|(a, x), (b, y)| a.cmp(b).then(y.cmp(x)));
+        pairs.dedup_by_key(|(origin, _)| *origin);
+        Vector(Arc::new(pairs))
     }
 }
 
@@ -111,8 +116,25 @@ impl Serialize for Vector {
 }
 
 impl<'de> Deserialize<'de> for Vector {
-    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        Ok(Vec::<(Origin, Clock)>::deserialize(d)?.into_iter().collect())
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct Visit;
+        impl<'de> de::Visitor<'de> for Visit {
+            type Value = Vector;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "a vector of at most {MAX_VECTOR} origins")
+            }
+            fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Vector, A::Error> {
+                let mut pairs = Vec::with_capacity(seq.size_hint().unwrap_or(0).min(EAGER_PAIRS));
+                while let Some(pair) = seq.next_element::<(Origin, Clock)>()? {
+                    if pairs.len() == MAX_VECTOR {
+                        return Err(de::Error::invalid_length(MAX_VECTOR + 1, &self));
+                    }
+                    pairs.push(pair);
+                }
+                Ok(pairs.into_iter().collect())
+            }
+        }
+        d.deserialize_seq(Visit)
     }
 }
 

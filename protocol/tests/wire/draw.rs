@@ -12,19 +12,19 @@ use landbridge_protocol::{
 };
 
 /// Where values come from.
-pub struct Draw {
+pub(crate) struct Draw {
     state: u64,
     fixed: bool,
 }
 
 impl Draw {
     /// Values that never change: they count up.
-    pub fn fixed() -> Self {
+    pub(crate) fn fixed() -> Self {
         Self { state: 0, fixed: true }
     }
 
     /// Values by splitmix64, as Vigna published it.
-    pub fn seeded(seed: u64) -> Self {
+    pub(crate) fn seeded(seed: u64) -> Self {
         Self { state: seed, fixed: false }
     }
 
@@ -41,121 +41,121 @@ impl Draw {
     }
 
     /// Below `bound`.
-    pub fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         (self.word() % bound as u64) as usize
     }
 
     /// Of every width up to 64 bits.
-    pub fn number(&mut self) -> u64 {
+    pub(crate) fn number(&mut self) -> u64 {
         if self.fixed { 100 + self.word() } else { self.word() >> self.below(64) }
     }
 
     /// Up to 31 bits.
-    pub fn small(&mut self) -> u32 {
+    pub(crate) fn small(&mut self) -> u32 {
         (self.number() & 0x7fff_ffff) as u32
     }
 
-    pub fn coin(&mut self) -> bool {
+    pub(crate) fn coin(&mut self) -> bool {
         self.below(2) == 0
     }
 
     /// Something, or nothing.
-    pub fn maybe<T>(&mut self, make: impl FnOnce(&mut Self) -> T) -> Option<T> {
+    pub(crate) fn maybe<T>(&mut self, make: impl FnOnce(&mut Self) -> T) -> Option<T> {
         (self.below(3) > 0).then(|| make(self))
     }
 
     /// Two in fixed draws, up to `max` in others.
-    pub fn many<T>(&mut self, max: usize, mut make: impl FnMut(&mut Self) -> T) -> Vec<T> {
+    pub(crate) fn many<T>(&mut self, max: usize, mut make: impl FnMut(&mut Self) -> T) -> Vec<T> {
         let count = if self.fixed { 2.min(max) } else { self.below(max + 1) };
         (0..count).map(|_| make(self)).collect()
     }
 
     /// One of these.
-    pub fn one_of<T: Clone>(&mut self, choices: &[T]) -> T {
+    pub(crate) fn one_of<T: Clone>(&mut self, choices: &[T]) -> T {
         choices[self.below(choices.len())].clone()
     }
 
-    pub fn bytes(&mut self) -> Bytes {
+    pub(crate) fn bytes(&mut self) -> Bytes {
         let bound = self.one_of(&[4, 40, 400]);
         self.many(bound, |d| d.word() as u8).into()
     }
 
-    pub fn text(&mut self) -> String {
+    pub(crate) fn text(&mut self) -> String {
         self.one_of(&["", "landbridge 0.1.0", "what is wrong, and what to do", "größer als erlaubt"]).into()
     }
 
-    pub fn site(&mut self) -> SiteName {
+    pub(crate) fn site(&mut self) -> SiteName {
         SiteName::new(self.one_of(&["site1", "site2", "a-site-with-a-name-of-31-bytes."])).unwrap()
     }
 
-    pub fn cache(&mut self) -> CacheName {
+    pub(crate) fn cache(&mut self) -> CacheName {
         CacheName::new(self.one_of(&["sessions", "work", "loginFailures"])).unwrap()
     }
 
-    pub fn node(&mut self) -> NodeName {
+    pub(crate) fn node(&mut self) -> NodeName {
         NodeName::new(self.one_of(&["node11", "node21", "node11.cli"])).unwrap()
     }
 
-    pub fn key(&mut self) -> Key {
+    pub(crate) fn key(&mut self) -> Key {
         let mut bytes = b"key-".to_vec();
         bytes.extend_from_slice(&self.bytes());
         Key::new(bytes).unwrap()
     }
 
-    pub fn run(&mut self) -> RunId {
+    pub(crate) fn run(&mut self) -> RunId {
         RunId(self.number())
     }
 
-    pub fn clock(&mut self) -> Clock {
+    pub(crate) fn clock(&mut self) -> Clock {
         Clock::from_bits(self.number())
     }
 
-    pub fn wall(&mut self) -> Timestamp {
+    pub(crate) fn wall(&mut self) -> Timestamp {
         Timestamp::from_millis(self.number())
     }
 
-    pub fn span(&mut self) -> Millis {
+    pub(crate) fn span(&mut self) -> Millis {
         Millis::new(self.number())
     }
 
-    pub fn sequence(&mut self) -> Sequence {
+    pub(crate) fn sequence(&mut self) -> Sequence {
         Sequence::new(self.number())
     }
 
-    pub fn origin(&mut self) -> Origin {
+    pub(crate) fn origin(&mut self) -> Origin {
         Origin { site: self.site(), run: self.run() }
     }
 
-    pub fn version(&mut self) -> Version {
+    pub(crate) fn version(&mut self) -> Version {
         Version { clock: self.clock(), origin: self.origin() }
     }
 
-    pub fn through(&mut self) -> Through {
+    pub(crate) fn through(&mut self) -> Through {
         Through { direct: self.sequence(), complete: self.sequence() }
     }
 
-    pub fn cursor(&mut self) -> Cursor {
+    pub(crate) fn cursor(&mut self) -> Cursor {
         Cursor { run: self.run(), through: self.through() }
     }
 
-    pub fn token(&mut self) -> WriteToken {
+    pub(crate) fn token(&mut self) -> WriteToken {
         WriteToken { client: ClientId(self.number()), number: self.number() }
     }
 
-    pub fn merge(&mut self) -> Merge {
+    pub(crate) fn merge(&mut self) -> Merge {
         self.one_of(&[Merge::Latest, Merge::RemoveWins])
     }
 
-    pub fn vector(&mut self, max: usize) -> Vector {
+    pub(crate) fn vector(&mut self, max: usize) -> Vector {
         self.many(max, |d| (d.origin(), d.clock())).into_iter().collect()
     }
 
-    pub fn resume(&mut self) -> ResumeToken {
+    pub(crate) fn resume(&mut self) -> ResumeToken {
         ResumeToken { origin: self.origin(), sequence: self.sequence(), seen: self.vector(9) }
     }
 
     /// A record that keeps the rules of records.
-    pub fn record(&mut self) -> Record {
+    pub(crate) fn record(&mut self) -> Record {
         let kind = self.one_of(&[Kind::Mark, Kind::Live, Kind::Tombstone, Kind::Clear, Kind::Live]);
         let positive = |n: u64| n.max(1);
         Record {

@@ -3,5 +3,6 @@
 
 mod draw;
 mod golden;
+mod hostile;
 mod round_trip;
 mod samples;

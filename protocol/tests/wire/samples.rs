@@ -14,7 +14,7 @@ use crate::draw::Draw;
 
 /// A frame of any conversation.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Frame {
+pub(crate) enum Frame {
     FromNode(NodeToRelay),
     ToNode(RelayToNode),
     FromSender(SenderToReceiver),
@@ -24,8 +24,8 @@ pub enum Frame {
 }
 
 /// The decoders, each with its name.
-pub type Decode = fn(&RawFrame) -> Result<Frame, DecodeError>;
-pub const DECODERS: [Decode; 6] = [
+pub(crate) type Decode = fn(&RawFrame) -> Result<Frame, DecodeError>;
+pub(crate) const DECODERS: [Decode; 6] = [
     |raw| NodeToRelay::decode(raw).map(Frame::FromNode),
     |raw| RelayToNode::decode(raw).map(Frame::ToNode),
     |raw| SenderToReceiver::decode(raw).map(Frame::FromSender),
@@ -35,7 +35,7 @@ pub const DECODERS: [Decode; 6] = [
 ];
 
 impl Frame {
-    pub fn bytes(&self, request: u64) -> BytesMut {
+    pub(crate) fn bytes(&self, request: u64) -> BytesMut {
         let mut into = BytesMut::new();
         match self {
             Self::FromNode(frame) => frame.encode(request, &mut into),
@@ -50,11 +50,11 @@ impl Frame {
     }
 
     /// As the codec cuts it from a stream.
-    pub fn raw(&self, request: u64) -> RawFrame {
+    pub(crate) fn raw(&self, request: u64) -> RawFrame {
         FrameCodec::new(MAX_FRAME_BYTES).decode(&mut self.bytes(request)).unwrap().unwrap()
     }
 
-    pub fn decoder(&self) -> Decode {
+    pub(crate) fn decoder(&self) -> Decode {
         DECODERS[match self {
             Self::FromNode(_) => 0,
             Self::ToNode(_) => 1,
@@ -67,7 +67,7 @@ impl Frame {
 }
 
 /// A frame of that kind. The match is exhaustive: a new kind must have its sample here.
-pub fn sample(kind: FrameKind, d: &mut Draw) -> Frame {
+pub(crate) fn sample(kind: FrameKind, d: &mut Draw) -> Frame {
     use FrameKind as K;
     match kind {
         K::NodeHello | K::Subscribe => Frame::FromNode(from_node(kind, d)),
@@ -114,7 +114,7 @@ pub fn sample(kind: FrameKind, d: &mut Draw) -> Frame {
     }
 }
 
-pub fn refusal(d: &mut Draw) -> Refusal {
+pub(crate) fn refusal(d: &mut Draw) -> Refusal {
     Refusal::new(d.one_of(ErrorCode::ALL), d.text())
 }
 
@@ -248,10 +248,10 @@ fn from_sender(kind: FrameKind, d: &mut Draw) -> SenderToReceiver {
             S::ReconcileBegin(peer::ReconcileBegin { seen: d.vector(5), dropped: d.vector(5), head: d.sequence() })
         }
         FrameKind::ReconcileChunk => {
-            let mut place = |d: &mut Draw| peer::Place { cache: d.cache(), key: d.maybe(Draw::key) };
+            let place = |d: &mut Draw| peer::Place { cache: d.cache(), key: d.maybe(Draw::key) };
             S::ReconcileChunk(peer::ReconcileChunk {
-                after: d.maybe(&mut place),
-                through: d.maybe(&mut place),
+                after: d.maybe(place),
+                through: d.maybe(place),
                 records: d.many(12, Draw::record),
             })
         }
