@@ -1,0 +1,260 @@
+//! A commit's bytes. All integers are big-endian.
+//!
+//! ```text
+//!  0  u32   CRC-32 (IEEE) of all that follows
+//!  4  u16   format of these bytes: 1
+//!  6  u16   reserved: 0
+//!  8  u64   first sequence       16  u64  last sequence
+//! 24  u32   length of the header 28  u32  number of places   32  u32  number of chunks
+//! 36  header                     MessagePack map of `CommitHeader`, fields by name
+//!     places  u64 each           sequence; its top bit is set where the record is a `Forgotten`
+//!     chunks  u32, u32 each      number of places, length in bytes
+//!     chunk bytes, one after the other
+//! ```
+//!
+//! A chunk holds some tens of records (see `records.rs`), so that reading one record does not decode the commit. A
+//! `Forgotten` is kept as a record that has only cache and key; the top bit of its place tells it from a tombstone.
+
+use bytes::{Buf, Bytes};
+use landbridge_protocol::{
+    position::Sequence,
+    record::{Kind, Record},
+    vector::Vector,
+    version::{Clock, Origin, RunId, Version},
+};
+
+use super::records;
+use crate::engine::header::{Commit, CommitHeader, LogRecord};
+
+/// The format of a commit's bytes that is written, and the newest that is read.
+pub const COMMIT_FORMAT: u16 = 1;
+
+const FIXED_BYTES: usize = 36;
+const FORGOTTEN: u64 = 1 << 63;
+const CHUNK_RECORDS: usize = 32;
+const CHUNK_BYTES: usize = 64 * 1024;
+
+/// Bytes that are no commit.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// They end too early.
+    #[error("it is cut short")]
+    Short,
+    /// They are not those that were written.
+    #[error("its checksum does not match")]
+    Checksum,
+    /// A newer program wrote them.
+    #[error("it has format {0}, and this landbridge knows formats up to {COMMIT_FORMAT}")]
+    Newer(u16),
+    /// The header or a table of records is not what it should be.
+    #[error("a table in it can't be read: {0}")]
+    Table(String),
+    /// Numbers in it contradict each other.
+    #[error("it contradicts itself: {0}")]
+    Inconsistent(&'static str),
+}
+
+/// The bytes of a commit.
+pub fn encode(commit: &Commit) -> Bytes {
+    let Commit { header, records } = commit;
+    debug_assert!(records.windows(2).all(|pair| pair[0].0 < pair[1].0), "records are in order");
+    debug_assert!(records.iter().all(|(sequence, _)| (header.first..=header.last).contains(sequence)));
+    let header_bytes = rmp_serde::to_vec_named(header).expect("writing numbers and text to memory does not fail");
+    let chunks: Vec<(usize, Vec<u8>)> = chunks(records).map(|chunk| (chunk.len(), encode_chunk(chunk))).collect();
+    let payload: usize = chunks.iter().map(|(_, bytes)| bytes.len()).sum();
+    let mut out =
+        Vec::with_capacity(FIXED_BYTES + header_bytes.len() + records.len() * 8 + chunks.len() * 8 + payload);
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&COMMIT_FORMAT.to_be_bytes());
+    out.extend_from_slice(&[0; 2]);
+    out.extend_from_slice(&header.first.get().to_be_bytes());
+    out.extend_from_slice(&header.last.get().to_be_bytes());
+    for length in [header_bytes.len(), records.len(), chunks.len()] {
+        out.extend_from_slice(&length32(length));
+    }
+    out.extend_from_slice(&header_bytes);
+    for (sequence, record) in records {
+        let mark = if matches!(record, LogRecord::Forgotten { .. }) { FORGOTTEN } else { 0 };
+        out.extend_from_slice(&(sequence.get() | mark).to_be_bytes());
+    }
+    for (count, bytes) in &chunks {
+        out.extend_from_slice(&length32(*count));
+        out.extend_from_slice(&length32(bytes.len()));
+    }
+    for (_, bytes) in &chunks {
+        out.extend_from_slice(bytes);
+    }
+    let checksum = crc32fast::hash(&out[4..]);
+    out[..4].copy_from_slice(&checksum.to_be_bytes());
+    out.into()
+}
+
+/// The commit of these bytes, all of it checked.
+pub fn decode(bytes: &Bytes) -> Result<Commit, DecodeError> {
+    let checksum = bytes.first_chunk::<4>().ok_or(DecodeError::Short)?;
+    if crc32fast::hash(&bytes[4..]) != u32::from_be_bytes(*checksum) {
+        return Err(DecodeError::Checksum);
+    }
+    let layout = Layout::read(bytes)?;
+    let header: CommitHeader =
+        rmp_serde::from_slice(&layout.header).map_err(|error| DecodeError::Table(error.to_string()))?;
+    if (header.first, header.last) != (layout.first, layout.last) {
+        return Err(DecodeError::Inconsistent("its header is of other sequences"));
+    }
+    let mut records = Vec::with_capacity(layout.places.len());
+    for chunk in &layout.chunks {
+        layout.decode_chunk(bytes, chunk, &mut records)?;
+    }
+    let in_order = records.windows(2).all(|pair| pair[0].0 < pair[1].0);
+    let within = records.iter().all(|(sequence, _)| (layout.first..=layout.last).contains(sequence));
+    if in_order && within { Ok(Commit { header, records }) } else { Err(DecodeError::Inconsistent("its sequences")) }
+}
+
+/// The record at `sequence`; `None` where the commit has none there. Decodes its chunk alone; the checksum over the whole
+/// commit was checked when the store opened, that of the value is checked now.
+pub fn decode_one(bytes: &Bytes, sequence: Sequence) -> Result<Option<LogRecord>, DecodeError> {
+    let layout = Layout::read(bytes)?;
+    let Ok(at) = layout.places.binary_search_by_key(&sequence.get(), |place| place & !FORGOTTEN) else {
+        return Ok(None);
+    };
+    let chunk = layout.chunks.iter().find(|chunk| (chunk.from..chunk.from + chunk.count).contains(&at));
+    let mut records = Vec::new();
+    layout.decode_chunk(bytes, chunk.ok_or(DecodeError::Inconsistent("its chunks"))?, &mut records)?;
+    Ok(records.into_iter().find(|(found, _)| *found == sequence).map(|(_, record)| record))
+}
+
+/// First and last sequence of a commit, without decoding it.
+pub fn range(bytes: &Bytes) -> Result<(Sequence, Sequence), DecodeError> {
+    let layout = Layout::read(bytes)?;
+    Ok((layout.first, layout.last))
+}
+
+struct Layout {
+    first: Sequence,
+    last: Sequence,
+    header: Bytes,
+    places: Vec<u64>,
+    chunks: Vec<Chunk>,
+}
+
+struct Chunk {
+    // Of the places.
+    from: usize,
+    count: usize,
+    // Of the commit's bytes.
+    start: usize,
+    end: usize,
+}
+
+impl Layout {
+    fn read(bytes: &Bytes) -> Result<Self, DecodeError> {
+        if bytes.len() < FIXED_BYTES {
+            return Err(DecodeError::Short);
+        }
+        let mut rest = bytes.slice(4..);
+        let format = rest.get_u16();
+        if format != COMMIT_FORMAT {
+            return Err(DecodeError::Newer(format));
+        }
+        rest.advance(2);
+        let (first, last) = (Sequence::new(rest.get_u64()), Sequence::new(rest.get_u64()));
+        let [header, places, chunks] = [rest.get_u32() as usize, rest.get_u32() as usize, rest.get_u32() as usize];
+        if header.saturating_add((places.saturating_add(chunks)).saturating_mul(8)) > rest.len() {
+            return Err(DecodeError::Short);
+        }
+        let header = rest.split_to(header);
+        let places: Vec<u64> = (0..places).map(|_| rest.get_u64()).collect();
+        let sizes: Vec<(usize, usize)> =
+            (0..chunks).map(|_| (rest.get_u32() as usize, rest.get_u32() as usize)).collect();
+        let (mut from, mut start) = (0usize, bytes.len() - rest.len());
+        let mut chunks = Vec::with_capacity(sizes.len());
+        for (count, length) in sizes {
+            let end = start.saturating_add(length);
+            if end > bytes.len() || from.saturating_add(count) > places.len() {
+                return Err(DecodeError::Inconsistent("its chunks"));
+            }
+            chunks.push(Chunk { from, count, start, end });
+            (from, start) = (from + count, end);
+        }
+        if from != places.len() || start != bytes.len() || first > last {
+            return Err(DecodeError::Inconsistent("its lengths"));
+        }
+        Ok(Self { first, last, header, places, chunks })
+    }
+
+    fn decode_chunk(
+        &self,
+        bytes: &Bytes,
+        chunk: &Chunk,
+        into: &mut Vec<(Sequence, LogRecord)>,
+    ) -> Result<(), DecodeError> {
+        let records = records::decode(&bytes.slice(chunk.start..chunk.end))?;
+        if records.len() != chunk.count {
+            return Err(DecodeError::Inconsistent("a chunk has another number of records"));
+        }
+        for (place, record) in self.places[chunk.from..chunk.from + chunk.count].iter().zip(records) {
+            let record = if place & FORGOTTEN == 0 {
+                LogRecord::Record(record)
+            } else {
+                let key = record.key.ok_or(DecodeError::Inconsistent("a forgotten record without a key"))?;
+                LogRecord::Forgotten { cache: record.cache, key }
+            };
+            into.push((Sequence::new(place & !FORGOTTEN), record));
+        }
+        Ok(())
+    }
+}
+
+fn chunks(records: &[(Sequence, LogRecord)]) -> impl Iterator<Item = &[(Sequence, LogRecord)]> {
+    let mut rest = records;
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let full = |(_, record): &(Sequence, LogRecord)| {
+            bytes += match record {
+                LogRecord::Record(record) => record.value.len(),
+                LogRecord::Forgotten { .. } => 0,
+            };
+            bytes >= CHUNK_BYTES
+        };
+        let count = rest.iter().take(CHUNK_RECORDS).position(full).map_or(CHUNK_RECORDS, |at| at + 1).min(rest.len());
+        let (chunk, later) = rest.split_at(count);
+        rest = later;
+        (!chunk.is_empty()).then_some(chunk)
+    })
+}
+
+fn encode_chunk(chunk: &[(Sequence, LogRecord)]) -> Vec<u8> {
+    let stand_ins: Vec<Option<Record>> = chunk.iter().map(|(_, record)| stand_in(record)).collect();
+    records::encode(chunk.iter().zip(&stand_ins).map(|((_, record), stand_in)| match (record, stand_in) {
+        (LogRecord::Record(record), _) => record,
+        (LogRecord::Forgotten { .. }, stand_in) => stand_in.as_ref().expect("made above for just these"),
+    }))
+}
+
+fn stand_in(record: &LogRecord) -> Option<Record> {
+    let LogRecord::Forgotten { cache, key } = record else { return None };
+    let site = landbridge_protocol::name::SiteName::new("none").expect("a good name");
+    let none = Version { clock: Clock::ZERO, origin: Origin { site, run: RunId(0) } };
+    Some(Record {
+        cache: cache.clone(),
+        key: Some(key.clone()),
+        kind: Kind::Tombstone,
+        version: none,
+        birth: none,
+        deadline: None,
+        max_idle: None,
+        token: None,
+        node: None,
+        context: Vector::new(),
+        flags: 0,
+        value: Bytes::new(),
+    })
+}
+
+fn length32(length: usize) -> [u8; 4] {
+    u32::try_from(length).expect("a commit is bounded far below 4 GiB").to_be_bytes()
+}
+
+#[cfg(test)]
+#[path = "encoding_tests.rs"]
+mod tests;

@@ -1,0 +1,168 @@
+//! Which commits the log has, and how much of each is still held: what compaction goes by. Rebuilt at start.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use landbridge_protocol::position::Sequence;
+
+/// A commit smaller than this is merged with its neighbours when there are enough of them.
+pub(super) const SMALL_BYTES: u64 = 8 * 1024;
+/// What a merged commit has about, at most.
+pub(super) const MERGED_BYTES: u64 = 64 * 1024;
+/// As many small neighbours make a merge worth its flush.
+pub(super) const MERGE_RUN: usize = 8;
+/// Stuck records that are let be whatever their share.
+const STUCK_ALLOWED: u64 = 1024;
+/// Commits that one search for small neighbours looks at.
+const SEARCH_BOUND: usize = 1024;
+
+/// What is known of a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Use {
+    pub(super) last: Sequence,
+    pub(super) bytes: u64,
+    pub(super) records: u32,
+    /// Held by the replica.
+    pub(super) live: u32,
+    /// Not held, and must stay: a removal whose older records may still lie before it.
+    pub(super) stuck: u32,
+}
+
+impl Use {
+    fn dead(&self) -> u32 {
+        self.records - self.live
+    }
+
+    fn is_half_dead(&self) -> bool {
+        let removable = self.dead().saturating_sub(self.stuck);
+        removable > 0 && removable * 2 >= self.records
+    }
+
+    fn dead_bytes(&self) -> u64 {
+        if self.records == 0 { 0 } else { self.bytes * u64::from(self.dead()) / u64::from(self.records) }
+    }
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    commits: BTreeMap<Sequence, Use>,
+    half_dead: BTreeSet<Sequence>,
+    dirty: BTreeSet<Sequence>,
+    bytes: u64,
+    dead_bytes: u64,
+    stuck: u64,
+    records: u64,
+    small: usize,
+    // Where the search for small neighbours goes on, and how many there were when a whole round found none.
+    search_from: Sequence,
+    searched_small: usize,
+}
+
+impl Ledger {
+    /// Notes a commit, new or rewritten.
+    pub(super) fn put(&mut self, first: Sequence, usage: Use) {
+        self.take(first);
+        self.bytes += usage.bytes;
+        self.dead_bytes += usage.dead_bytes();
+        self.stuck += u64::from(usage.stuck);
+        self.records += u64::from(usage.records);
+        self.small += usize::from(usage.bytes < SMALL_BYTES);
+        if usage.is_half_dead() {
+            self.half_dead.insert(first);
+        }
+        if usage.dead() > 0 {
+            self.dirty.insert(first);
+        }
+        self.commits.insert(first, usage);
+    }
+
+    /// Forgets a commit.
+    pub(super) fn take(&mut self, first: Sequence) {
+        let Some(usage) = self.commits.remove(&first) else { return };
+        self.bytes -= usage.bytes;
+        self.dead_bytes -= usage.dead_bytes();
+        self.stuck -= u64::from(usage.stuck);
+        self.records -= u64::from(usage.records);
+        self.small -= usize::from(usage.bytes < SMALL_BYTES);
+        self.half_dead.remove(&first);
+        self.dirty.remove(&first);
+    }
+
+    /// The record at `sequence` is not held any more.
+    pub(super) fn died(&mut self, sequence: Sequence) {
+        let Some((&first, &usage)) = self.commits.range(..=sequence).next_back() else { return };
+        if usage.live > 0 && sequence <= usage.last {
+            self.put(first, Use { live: usage.live - 1, ..usage });
+        }
+    }
+
+    /// Bytes of what is held, and of what is not, about.
+    pub(super) fn bytes(&self) -> (u64, u64) {
+        (self.bytes - self.dead_bytes, self.dead_bytes)
+    }
+
+    /// No commit before the one under this sequence has a record that is not held.
+    pub(super) fn low_water(&self) -> Sequence {
+        self.dirty.first().copied().unwrap_or(Sequence::new(u64::MAX))
+    }
+
+    /// Adjacent commits to be rewritten as one, and what they have now; nothing where it isn't worth it. Never the newest.
+    pub(super) fn plan(&mut self) -> Option<Vec<(Sequence, Use)>> {
+        let newest = *self.commits.last_key_value()?.0;
+        let half_dead = self.half_dead.iter().next().copied().filter(|first| *first != newest);
+        if let Some(first) = half_dead {
+            return Some(self.neighbours(first, newest));
+        }
+        if self.stuck > STUCK_ALLOWED && self.stuck * 4 > self.records {
+            let first = self.dirty.first().copied().filter(|first| *first != newest)?;
+            return Some(vec![(first, self.commits[&first])]);
+        }
+        self.small_run(newest)
+    }
+
+    // The commit, and those after it that are small or half dead too, as long as what is held of them fits together.
+    fn neighbours(&self, first: Sequence, newest: Sequence) -> Vec<(Sequence, Use)> {
+        let mut sum = 0;
+        let fits = |(at, usage): &(&Sequence, &Use)| {
+            let before = sum;
+            sum += usage.bytes - usage.dead_bytes();
+            let joins = usage.is_half_dead() || usage.bytes < SMALL_BYTES;
+            **at != newest && (before == 0 || (joins && sum <= MERGED_BYTES))
+        };
+        self.commits.range(first..).take_while(fits).take(SEARCH_BOUND).map(|(at, usage)| (*at, *usage)).collect()
+    }
+
+    fn small_run(&mut self, newest: Sequence) -> Option<Vec<(Sequence, Use)>> {
+        // A search that came round in vain is not repeated before there are more.
+        self.searched_small = self.searched_small.min(self.small);
+        if self.small < self.searched_small + MERGE_RUN {
+            return None;
+        }
+        let mut run: Vec<(Sequence, Use)> = Vec::new();
+        let mut sum = 0;
+        let mut looked = 0;
+        for (&first, &usage) in self.commits.range(self.search_from..) {
+            looked += 1;
+            let small = usage.bytes < SMALL_BYTES && first != newest;
+            if small && sum + usage.bytes <= MERGED_BYTES {
+                sum += usage.bytes;
+                run.push((first, usage));
+                continue;
+            }
+            if run.len() >= MERGE_RUN {
+                self.search_from = run[0].0;
+                return Some(run);
+            }
+            (run, sum) = if small { (vec![(first, usage)], usage.bytes) } else { (Vec::new(), 0) };
+            if looked >= SEARCH_BOUND {
+                self.search_from = first;
+                return None;
+            }
+        }
+        if self.search_from == Sequence::ZERO {
+            self.searched_small = self.small;
+        }
+        self.search_from = Sequence::ZERO;
+        (run.len() >= MERGE_RUN).then_some(run)
+    }
+}

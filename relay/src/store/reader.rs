@@ -1,0 +1,71 @@
+//! Reading records of the log: for outcomes, for nodes' reads, for links and listeners.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use landbridge_protocol::{position::Sequence, record::Record};
+
+use super::{encoding, log::LogReader};
+use crate::engine::header::{LogRead, LogRecord, ReadError, Records};
+
+/// Records in one [`LogRead`] at most.
+pub const MAX_READ_RECORDS: usize = 4096;
+
+/// The log, decoded. Cheap to clone.
+#[derive(Clone)]
+pub struct Reader {
+    log: Arc<dyn LogReader>,
+}
+
+impl Reader {
+    pub(super) fn new(log: Arc<dyn LogReader>) -> Self {
+        Self { log }
+    }
+
+    /// All records after `after` through `head`, as many as fit in `max_bytes` of values and keys, at least one.
+    pub(super) fn read(&self, after: Sequence, head: Sequence, max_bytes: usize) -> Result<LogRead, ReadError> {
+        let mut read = LogRead { after, through: after, records: Vec::new() };
+        let mut bytes = 0;
+        while read.through < head {
+            let next = read.through.next();
+            let (first, commit) = self.commit_at(next)?;
+            let failed = |error: encoding::DecodeError| ReadError { sequence: first, reason: error.to_string() };
+            let decoded = encoding::decode(&commit).map_err(failed)?;
+            if decoded.header.last < next {
+                return Err(ReadError { sequence: next, reason: "the log has a gap there".into() });
+            }
+            for (sequence, record) in decoded.records {
+                let LogRecord::Record(record) = record else { continue };
+                if sequence <= read.through || sequence > head {
+                    continue;
+                }
+                bytes += record.value.len() + record.key.as_ref().map_or(0, |key| key.as_bytes().len());
+                read.through = sequence;
+                read.records.push((sequence, record));
+                if bytes >= max_bytes || read.records.len() >= MAX_READ_RECORDS {
+                    return Ok(read);
+                }
+            }
+            read.through = decoded.header.last.min(head);
+        }
+        Ok(read)
+    }
+
+    /// The commit that covers `sequence`, and its first one.
+    pub(super) fn commit_at(&self, sequence: Sequence) -> Result<(Sequence, Bytes), ReadError> {
+        let failed = |reason: String| ReadError { sequence, reason };
+        let found = self.log.covering(sequence).map_err(|error| failed(error.to_string()))?;
+        found.ok_or_else(|| failed("the log has nothing there".into()))
+    }
+}
+
+impl Records for Reader {
+    fn record(&self, sequence: Sequence) -> Result<Record, ReadError> {
+        let (_, commit) = self.commit_at(sequence)?;
+        match encoding::decode_one(&commit, sequence) {
+            Ok(Some(LogRecord::Record(record))) => Ok(record),
+            Ok(_) => Err(ReadError { sequence, reason: "it is not there any more".into() }),
+            Err(error) => Err(ReadError { sequence, reason: error.to_string() }),
+        }
+    }
+}
