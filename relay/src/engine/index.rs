@@ -220,6 +220,14 @@ impl Index {
             .map(|(bytes, held)| (key_of(bytes), self.unpack(held)))
     }
 
+    /// Where everything that is held lies.
+    pub(crate) fn sequences(&self) -> impl Iterator<Item = Sequence> + '_ {
+        self.caches.values().flat_map(|cache| {
+            let keys = cache.keys.values().map(|held| held.sequence);
+            keys.chain(cache.clear.map(|clear| clear.sequence))
+        })
+    }
+
     /// The first deadline of a live entry.
     pub(crate) fn first_deadline(&self) -> Option<Timestamp> {
         self.deadlines.first().map(|(deadline, _, _)| *deadline)

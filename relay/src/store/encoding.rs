@@ -12,18 +12,18 @@
 //!     chunk bytes, one after the other
 //! ```
 //!
-//! A chunk holds some tens of records (see `records.rs`), so that reading one record does not decode the commit. A
+//! A chunk is a record set of the protocol with some tens of records, so that reading one record does not decode the commit. A
 //! `Forgotten` is kept as a record that has only cache and key; the top bit of its place tells it from a tombstone.
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use landbridge_protocol::{
     position::Sequence,
     record::{Kind, Record},
+    record_set,
     vector::Vector,
     version::{Clock, Origin, RunId, Version},
 };
 
-use super::records;
 use crate::engine::header::{Commit, CommitHeader, LogRecord};
 
 /// The format of a commit's bytes that is written, and the newest that is read.
@@ -60,10 +60,9 @@ pub fn encode(commit: &Commit) -> Bytes {
     debug_assert!(records.windows(2).all(|pair| pair[0].0 < pair[1].0), "records are in order");
     debug_assert!(records.iter().all(|(sequence, _)| (header.first..=header.last).contains(sequence)));
     let header_bytes = rmp_serde::to_vec_named(header).expect("writing numbers and text to memory does not fail");
-    let chunks: Vec<(usize, Vec<u8>)> = chunks(records).map(|chunk| (chunk.len(), encode_chunk(chunk))).collect();
+    let chunks: Vec<(usize, BytesMut)> = chunks(records).map(|chunk| (chunk.len(), encode_chunk(chunk))).collect();
     let payload: usize = chunks.iter().map(|(_, bytes)| bytes.len()).sum();
-    let mut out =
-        Vec::with_capacity(FIXED_BYTES + header_bytes.len() + records.len() * 8 + chunks.len() * 8 + payload);
+    let mut out = Vec::with_capacity(FIXED_BYTES + header_bytes.len() + records.len() * 8 + chunks.len() * 8 + payload);
     out.extend_from_slice(&[0; 4]);
     out.extend_from_slice(&COMMIT_FORMAT.to_be_bytes());
     out.extend_from_slice(&[0; 2]);
@@ -188,7 +187,8 @@ impl Layout {
         chunk: &Chunk,
         into: &mut Vec<(Sequence, LogRecord)>,
     ) -> Result<(), DecodeError> {
-        let records = records::decode(&bytes.slice(chunk.start..chunk.end))?;
+        let records = record_set::decode(&bytes.slice(chunk.start..chunk.end));
+        let records = records.map_err(|error| DecodeError::Table(error.to_string()))?;
         if records.len() != chunk.count {
             return Err(DecodeError::Inconsistent("a chunk has another number of records"));
         }
@@ -223,12 +223,15 @@ fn chunks(records: &[(Sequence, LogRecord)]) -> impl Iterator<Item = &[(Sequence
     })
 }
 
-fn encode_chunk(chunk: &[(Sequence, LogRecord)]) -> Vec<u8> {
+fn encode_chunk(chunk: &[(Sequence, LogRecord)]) -> BytesMut {
     let stand_ins: Vec<Option<Record>> = chunk.iter().map(|(_, record)| stand_in(record)).collect();
-    records::encode(chunk.iter().zip(&stand_ins).map(|((_, record), stand_in)| match (record, stand_in) {
+    let records = chunk.iter().zip(&stand_ins).map(|((_, record), stand_in)| match (record, stand_in) {
         (LogRecord::Record(record), _) => record,
         (LogRecord::Forgotten { .. }, stand_in) => stand_in.as_ref().expect("made above for just these"),
-    }))
+    });
+    let mut bytes = BytesMut::new();
+    record_set::encode(records, &mut bytes).expect("a chunk has few records, and writing to memory does not fail");
+    bytes
 }
 
 fn stand_in(record: &LogRecord) -> Option<Record> {

@@ -23,7 +23,7 @@ fn commit(count: u64) -> Commit {
             kind: Kind::from_number(kind as u8 + 1).unwrap(),
             version: version(n + 10),
             birth: version(n),
-            deadline: (n % 2 == 0).then_some(Timestamp::from_millis(n)),
+            deadline: (n % 2 == 0).then_some(Timestamp::from_millis(n + 1)),
             max_idle: None,
             token: Some(WriteToken { client: ClientId(7), number: n }),
             node: (n % 3 == 0).then(|| NodeName::new("node11").unwrap()),
@@ -87,8 +87,11 @@ fn a_newer_format_is_told_by_its_number() {
 #[test]
 fn the_bytes_on_disk_do_not_change() {
     let bytes = encode(&commit(3));
-    assert_eq!(&bytes[4..36], &[
-        0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 100, 0, 0, 0, 0, 0, 0, 0, 106, //
-        0, 0, 0, bytes[27], 0, 0, 0, 3, 0, 0, 0, 1,
-    ]);
+    assert_eq!(
+        &bytes[4..36],
+        &[
+            0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 100, 0, 0, 0, 0, 0, 0, 0, 106, //
+            0, 0, 0, bytes[27], 0, 0, 0, 3, 0, 0, 0, 1,
+        ]
+    );
 }

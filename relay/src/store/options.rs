@@ -49,31 +49,3 @@ pub struct StoreOptions {
     /// Bounds.
     pub limits: StoreLimits,
 }
-
-/// Where the store counts and measures.
-#[derive(Clone)]
-pub struct StoreMetrics {
-    /// Seconds from the first append to the flush's return.
-    pub commit_seconds: metrics::Histogram,
-    /// Records in a commit.
-    pub commit_records: metrics::Histogram,
-    /// [`StoreLimits::max_inbox_commands`] was hit.
-    pub inbox_full: metrics::Counter,
-    /// A group was closed by its bounds while commands waited.
-    pub group_full: metrics::Counter,
-    /// A put was refused as the disk is nearly full.
-    pub disk_full: metrics::Counter,
-}
-
-impl StoreMetrics {
-    /// Handles that go nowhere.
-    pub fn none() -> Self {
-        Self {
-            commit_seconds: metrics::Histogram::noop(),
-            commit_records: metrics::Histogram::noop(),
-            inbox_full: metrics::Counter::noop(),
-            group_full: metrics::Counter::noop(),
-            disk_full: metrics::Counter::noop(),
-        }
-    }
-}

@@ -9,7 +9,6 @@
 use std::{
     collections::HashSet,
     sync::{Arc, OnceLock, RwLock},
-    time::Instant,
 };
 
 use landbridge_protocol::{
@@ -24,15 +23,19 @@ use super::{
     encoding,
     ledger::{Ledger, Use},
     log::{Log, LogError},
-    options::{StoreLimits, StoreMetrics},
+    options::StoreLimits,
     reader::Reader,
 };
-use crate::engine::{
-    command::{Command, Decided, Published},
-    group::Staged,
-    header::{Commit, LogRecord},
-    replica::Replica,
-    slot::is_below,
+use crate::{
+    clock::Stopwatch,
+    engine::{
+        command::{Command, Decided, Published},
+        group::Staged,
+        header::{Commit, LogRecord},
+        replica::Replica,
+        slot::is_below,
+    },
+    metrics::{Bound, Metrics},
 };
 
 /// See the module.
@@ -43,7 +46,7 @@ pub struct Writer {
     pub(super) reader: Reader,
     pub(super) ledger: Ledger,
     pub(super) limits: StoreLimits,
-    pub(super) metrics: StoreMetrics,
+    pub(super) metrics: Metrics,
 }
 
 /// What a group of commands came to.
@@ -70,7 +73,7 @@ impl Writer {
             let mut group = replica.begin(now);
             let decide = |command: Command| match full && needs_room(&command) {
                 true => {
-                    self.metrics.disk_full.increment(1);
+                    self.metrics.bound_hit(Bound::FreeBytes);
                     Err(Refusal::new(ErrorCode::DiskFull, "the relay's disk is nearly full; removals still work"))
                 }
                 false => group.step(command, &self.reader),
@@ -92,13 +95,12 @@ impl Writer {
     fn commit(&mut self, staged: Staged) -> Result<(Published, u64), LogError> {
         let mut usage = None;
         if let Some(commit) = &staged.commit {
-            let began = Instant::now();
+            let began = Stopwatch::start();
             let bytes = encoding::encode(commit);
             usage = Some((commit.header.first, commit.header.last, bytes.len() as u64, commit.records.len() as u32));
             self.log.append(commit.header.first, bytes)?;
             self.log.flush()?;
-            self.metrics.commit_seconds.record(began.elapsed());
-            self.metrics.commit_records.record(commit.records.len() as f64);
+            self.metrics.store().committed(commit.records.len(), began.elapsed());
         }
         let mut replica = self.replica.write().unwrap_or_else(|poisoned| poisoned.into_inner());
         let died = outdone(&replica, &staged);
@@ -184,6 +186,11 @@ impl Writer {
         Ok(())
     }
 
+    /// The end in order.
+    pub fn close(&mut self, head: Sequence) -> Result<(), LogError> {
+        if self.poison.get().is_some() { Ok(()) } else { self.log.close(head) }
+    }
+
     /// Bytes of what is held, and of what compaction may take, about.
     pub fn log_bytes(&self) -> (u64, u64) {
         self.ledger.bytes()
@@ -223,7 +230,8 @@ fn outdone(replica: &Replica, staged: &Staged) -> HashSet<Sequence> {
     let mut outdone = HashSet::new();
     for (cache, change) in &staged.changes {
         if let Some(clear) = change.clear {
-            let below = |slot: &crate::engine::slot::Slot| is_below(change.merge, &clear.version, &slot.version, &slot.birth);
+            let below =
+                |slot: &crate::engine::slot::Slot| is_below(change.merge, &clear.version, &slot.version, &slot.birth);
             let held = replica.index.range(cache, None, None).map(|(_, slot)| slot).filter(below);
             outdone.extend(held.chain(replica.clear_of(cache)).map(|slot| slot.sequence));
         }

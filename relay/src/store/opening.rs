@@ -1,0 +1,141 @@
+//! Opening: the log is read from its beginning to its end, and the index is what it says.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock, RwLock},
+    time::Duration,
+};
+
+use landbridge_protocol::{position::Sequence, time::Timestamp, version::RunId};
+
+use super::{
+    directory::Directory,
+    encoding,
+    error::OpenError,
+    ledger::{Ledger, Use},
+    log::{Log, LogError, LogReader},
+    options::{StoreLimits, StoreOptions},
+    reader::Reader,
+    sled_log::SledLog,
+    writer::Writer,
+};
+use crate::{
+    clock::Stopwatch,
+    engine::replica::{Replica, ReplicaConfig},
+    metrics::Metrics,
+};
+
+/// A start that takes longer says how far it is, and then again so often.
+const SAY_EVERY: Duration = Duration::from_secs(1);
+
+/// The log of the directory that the options name. With `recover`, one that is damaged is set aside.
+pub(super) fn open_directory(options: &StoreOptions, now: Timestamp) -> Result<SledLog, OpenError> {
+    let directory = Directory::open(&options.dir)?;
+    if !options.recover {
+        return SledLog::open(directory, options.fsync).map_err(|(_, error)| error);
+    }
+    let (directory, damage) = match SledLog::open(directory, options.fsync) {
+        Ok(log) => match readable(&log, options) {
+            Ok(()) => return Ok(log),
+            Err(damage @ (OpenError::Damaged { .. } | OpenError::Log { .. })) => (log.into_directory(), damage),
+            Err(other) => return Err(other),
+        },
+        Err((directory, damage @ (OpenError::Damaged { .. } | OpenError::Log { .. }))) => (directory, damage),
+        Err((_, other)) => return Err(other),
+    };
+    let aside = directory.set_aside(now)?;
+    tracing::warn!(%damage, aside = %aside.display(), "the damaged log was set aside; the peers fill an empty one");
+    SledLog::open(directory, options.fsync).map_err(|(_, error)| error)
+}
+
+/// Whether the whole log can be read.
+fn readable(log: &SledLog, options: &StoreOptions) -> Result<(), OpenError> {
+    let mut replica = Replica::new(options.replica.clone(), options.run, Timestamp::ZERO);
+    scan(log.reader().as_ref(), &mut replica).map(|_| ())
+}
+
+/// A writer over a log: replayed, and with a new run begun.
+pub(super) fn open_writer(
+    mut log: Box<dyn Log>,
+    config: ReplicaConfig,
+    run: RunId,
+    limits: StoreLimits,
+    now: Timestamp,
+    metrics: Metrics,
+) -> Result<Writer, OpenError> {
+    let reading = log.reader();
+    let mut replica = Replica::new(config, run, now);
+    let Scanned { commits, leftovers } = scan(reading.as_ref(), &mut replica)?;
+    for first in leftovers {
+        log.remove(first).map_err(|source| OpenError::Log { place: reading.place().to_string(), source })?;
+    }
+    let ledger = account(&replica, commits);
+    if replica.head() > Sequence::ZERO {
+        replica.start(run, now);
+    }
+    Ok(Writer {
+        log,
+        replica: Arc::new(RwLock::new(replica)),
+        poison: Arc::new(OnceLock::new()),
+        reader: Reader::new(reading),
+        ledger,
+        limits,
+        metrics,
+    })
+}
+
+struct Scanned {
+    commits: BTreeMap<Sequence, Use>,
+    /// Commits that a merge has taken into an earlier one, and a crash has left.
+    leftovers: Vec<Sequence>,
+}
+
+fn scan(log: &dyn LogReader, replica: &mut Replica) -> Result<Scanned, OpenError> {
+    let place = log.place().to_string();
+    let failed = |source: LogError| match source {
+        LogError::Corrupt(problem) => OpenError::Damaged { file: place.clone(), problem },
+        source => OpenError::Log { place: place.clone(), source },
+    };
+    let mut scanned = Scanned { commits: BTreeMap::new(), leftovers: Vec::new() };
+    let (watch, mut said, mut records, mut at, mut last) =
+        (Stopwatch::start(), SAY_EVERY, 0_u64, Sequence::ZERO, Sequence::ZERO);
+    while let Some((first, bytes)) = log.following(at).map_err(failed)? {
+        at = first;
+        let damaged = |problem: String| OpenError::Damaged { file: format!("{place}, commit {first}"), problem };
+        let commit = encoding::decode(&bytes).map_err(|error| damaged(error.to_string()))?;
+        if commit.header.first != first {
+            return Err(damaged(format!("it says that it is commit {}", commit.header.first)));
+        }
+        if first <= last {
+            scanned.leftovers.push(first);
+            continue;
+        }
+        if first != last.next() {
+            return Err(damaged(format!("what lies between {last} and it is missing")));
+        }
+        last = commit.header.last;
+        replica.replay(&commit.header, &commit.records);
+        let count = commit.records.len() as u32;
+        scanned.commits.insert(first, Use { last, bytes: bytes.len() as u64, records: count, live: 0, stuck: 0 });
+        records += u64::from(count);
+        if watch.elapsed() >= said {
+            said = watch.elapsed() + SAY_EVERY;
+            eprintln!("reading the log: {records} records, at sequence {last}");
+        }
+    }
+    Ok(scanned)
+}
+
+/// Counts how much of each commit is held.
+fn account(replica: &Replica, mut commits: BTreeMap<Sequence, Use>) -> Ledger {
+    for sequence in replica.index.sequences() {
+        if let Some((_, usage)) = commits.range_mut(..=sequence).next_back() {
+            usage.live += 1;
+        }
+    }
+    let mut ledger = Ledger::default();
+    for (first, usage) in commits {
+        ledger.put(first, usage);
+    }
+    ledger
+}

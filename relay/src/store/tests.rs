@@ -1,0 +1,243 @@
+//! The store against a map, through restarts, torn tails, compaction and faults.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use landbridge_protocol::{
+    error::ErrorCode,
+    frame::node::{Operation, Write},
+    name::{CacheName, NodeName, SiteName},
+    record::{ClientId, Key, Merge, WriteToken},
+    time::{Millis, Timestamp},
+    version::RunId,
+};
+use proptest::prelude::*;
+
+use super::{
+    Store, StoreLimits, StoreOptions,
+    log::Log,
+    memory_log::{Fault, MemoryLog},
+    opening,
+    writer::Writer,
+};
+use crate::{
+    clock::ManualClock,
+    engine::{
+        command::{Command, Decided},
+        guards::Guards,
+        header::Records,
+        replica::{CacheConfig, ReplicaConfig, Replicate},
+    },
+    metrics::Metrics,
+};
+
+pub(crate) fn config() -> ReplicaConfig {
+    let cache = |merge| CacheConfig { merge, replicate: Replicate::Async, lifespan: None, max_entry_bytes: 1 << 20 };
+    ReplicaConfig {
+        site: SiteName::new("site1").unwrap(),
+        peers: Vec::new(),
+        caches: [("sessions", Merge::RemoveWins), ("work", Merge::Latest)]
+            .map(|(name, merge)| (CacheName::new(name).unwrap(), cache(merge)))
+            .into(),
+        max_clock_skew: Millis::from_secs(60),
+        tombstone_min_age: Millis::ZERO,
+        tombstone_max_age: Millis::from_secs(86_400),
+        max_tombstones: 1000,
+        forward_after: Millis::from_secs(2),
+        fill_wait: Millis::from_secs(30),
+        guards: Guards::all(),
+    }
+}
+
+fn now() -> Timestamp {
+    Timestamp::from_millis(1_700_000_000_000)
+}
+
+fn writer(log: &MemoryLog, run: u64) -> Writer {
+    let limits = StoreLimits { min_free_bytes: 1000, ..StoreLimits::default() };
+    opening::open_writer(Box::new(log.clone()), config(), RunId(run), limits, now(), Metrics::new()).unwrap()
+}
+
+fn write(operation: Operation, key: u8, number: u64, value: Vec<u8>) -> Command {
+    Command::Write {
+        node: NodeName::new("node11").unwrap(),
+        write: Write {
+            operation,
+            cache: CacheName::new("sessions").unwrap(),
+            key: Key::new(vec![b'k', key]).unwrap(),
+            expected: None,
+            lifespan: None,
+            max_idle: None,
+            token: WriteToken { client: ClientId(1), number },
+            retry: None,
+            return_previous: false,
+            value: value.into(),
+        },
+    }
+}
+
+fn contents(writer: &Writer) -> BTreeMap<Key, Bytes> {
+    let cache = CacheName::new("sessions").unwrap();
+    let found = writer.replica.read().unwrap().entries(&cache, b"", None, usize::MAX, now());
+    found.into_iter().map(|(key, slot)| (key, writer.reader.record(slot.sequence).unwrap().value)).collect()
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Put(u8, u16),
+    Remove(u8),
+    Compact,
+    Housekeep,
+    Restart,
+    Crash(u64),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        12 => (0u8..12, 0u16..2000).prop_map(|(key, length)| Step::Put(key, length)),
+        6 => (0u8..12).prop_map(Step::Remove),
+        2 => Just(Step::Compact),
+        2 => Just(Step::Housekeep),
+        1 => Just(Step::Restart),
+        1 => any::<u64>().prop_map(Step::Crash),
+    ];
+    prop::collection::vec(step, 1..150)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// What was answered is there after any restart; what was removed is not; compaction changes nothing of it.
+    #[test]
+    fn the_store_is_a_map_that_survives(steps in steps()) {
+        let mut log = MemoryLog::new();
+        let mut open = writer(&log, 1);
+        let mut model: BTreeMap<Key, Bytes> = BTreeMap::new();
+        for (number, step) in (2_u64..).zip(steps) {
+            match step {
+                Step::Put(key, length) => {
+                    let value = vec![number as u8; usize::from(length)];
+                    let stepped = open.step(vec![write(Operation::Put, key, number, value.clone())], now());
+                    prop_assert!(stepped.decided[0].is_ok());
+                    model.insert(Key::new(vec![b'k', key]).unwrap(), value.into());
+                }
+                Step::Remove(key) => {
+                    let stepped = open.step(vec![write(Operation::Remove, key, number, Vec::new())], now());
+                    prop_assert!(stepped.decided[0].is_ok());
+                    model.remove(&Key::new(vec![b'k', key]).unwrap());
+                }
+                Step::Compact => while open.compact(1 << 20) {},
+                Step::Housekeep => { open.step(vec![Command::Housekeep], now()); }
+                Step::Restart => {
+                    log = log.snapshot();
+                    open = writer(&log, number);
+                }
+                Step::Crash(seed) => {
+                    drop(open);
+                    log.crash(seed);
+                    open = writer(&log, number);
+                }
+            }
+            prop_assert_eq!(&contents(&open), &model);
+        }
+        while open.compact(1 << 20) {}
+        let reopened = writer(&log.snapshot(), 1000);
+        prop_assert_eq!(contents(&reopened), model);
+    }
+}
+
+#[test]
+fn a_failed_commit_poisons_and_answers_nothing() {
+    let log = MemoryLog::new();
+    let mut open = writer(&log, 1);
+    assert!(open.step(vec![write(Operation::Put, 1, 1, vec![1])], now()).decided[0].is_ok());
+    log.fail(Fault::Flush(0));
+    let refused = |decided: &Decided| decided.as_ref().err().and_then(landbridge_protocol::error::Refusal::code);
+    let stepped = open.step(vec![write(Operation::Put, 1, 2, vec![2]), write(Operation::Put, 2, 3, vec![3])], now());
+    assert!(stepped.decided.iter().all(|d| refused(d) == Some(ErrorCode::StorePoisoned)));
+    assert!(stepped.published.is_none());
+    let later = open.step(vec![write(Operation::Put, 3, 4, vec![4])], now());
+    assert_eq!(refused(&later.decided[0]), Some(ErrorCode::StorePoisoned));
+    assert_eq!(contents(&open).len(), 1, "readers see committed state only");
+}
+
+#[test]
+fn a_full_disk_refuses_puts_and_takes_removals() {
+    let log = MemoryLog::new();
+    let mut open = writer(&log, 1);
+    open.step(vec![write(Operation::Put, 1, 1, vec![1])], now());
+    log.set_free_bytes(999);
+    let stepped = open.step(vec![write(Operation::Put, 2, 2, vec![2]), write(Operation::Remove, 1, 3, vec![])], now());
+    let code = stepped.decided[0].as_ref().err().and_then(landbridge_protocol::error::Refusal::code);
+    assert_eq!(code, Some(ErrorCode::DiskFull));
+    assert!(stepped.decided[1].is_ok());
+    assert!(contents(&open).is_empty());
+    log.set_free_bytes(1001);
+    assert!(open.step(vec![write(Operation::Put, 2, 4, vec![2])], now()).decided[0].is_ok());
+}
+
+#[test]
+fn compaction_keeps_the_log_in_bounds_and_every_cursor_valid() {
+    let log = MemoryLog::new();
+    let mut open = writer(&log, 1);
+    for number in 1..=5000_u64 {
+        open.step(vec![write(Operation::Put, (number % 20) as u8, number, vec![7; 100])], now());
+        open.compact(4096);
+    }
+    while open.compact(1 << 20) {}
+    let bytes: usize = log.commits().iter().map(|(_, bytes)| bytes).sum();
+    assert!(bytes < 64 * 1024, "5000 writes of 20 keys leave {bytes} bytes");
+    let head = open.replica.read().unwrap().head();
+    assert_eq!(head.get(), 5000, "sequences never change");
+    let read = open.reader.read(landbridge_protocol::position::Sequence::new(2500), head, usize::MAX).unwrap();
+    assert_eq!(read.through, head);
+    assert_eq!(contents(&open).len(), 20);
+}
+
+#[test]
+fn an_idle_store_writes_nothing() {
+    let log = MemoryLog::new();
+    let mut open = writer(&log, 1);
+    open.step(vec![write(Operation::Put, 1, 1, vec![1]), write(Operation::Remove, 1, 2, vec![])], now());
+    open.step(vec![Command::Housekeep], now());
+    while open.compact(1 << 20) {}
+    let before = log.calls();
+    for _ in 0..100 {
+        open.step(vec![Command::Housekeep], now());
+        open.compact(1 << 20);
+    }
+    assert_eq!(log.calls(), before);
+}
+
+#[tokio::test]
+async fn answers_come_in_any_number_and_shutdown_ends_the_run_in_order() {
+    let options = StoreOptions {
+        dir: std::path::PathBuf::new(),
+        fsync: true,
+        recover: false,
+        replica: config(),
+        run: RunId(1),
+        limits: StoreLimits { min_free_bytes: 0, ..StoreLimits::default() },
+    };
+    let log = MemoryLog::new();
+    let clock = Arc::new(ManualClock::at(now()));
+    let boxed: Box<dyn Log> = Box::new(log.clone());
+    let store = Store::open_with(boxed, options, clock, Metrics::new()).unwrap();
+    let mut answers = Vec::new();
+    for number in 1..=300_u64 {
+        answers.push(store.place(write(Operation::Put, (number % 50) as u8, number, vec![1; 50])).await);
+    }
+    for answer in answers {
+        assert!(answer.await.unwrap().is_ok());
+    }
+    assert_eq!(store.view(|replica| replica.head().get()), 300);
+    let key = Key::new(vec![b'k', 3]).unwrap();
+    let entry = store.entry(&CacheName::new("sessions").unwrap(), &key).unwrap().unwrap();
+    assert_eq!(entry.value.len(), 50);
+    store.shutdown().await;
+    let after = store.submit(write(Operation::Put, 1, 301, vec![])).await;
+    assert_eq!(after.unwrap_err().code(), Some(ErrorCode::ShuttingDown));
+    let reopened = writer(&log, 2);
+    let runs = reopened.replica.read().unwrap().runs().to_vec();
+    assert_eq!(runs.iter().map(|run| run.ended_in_order).collect::<Vec<_>>(), [true, false]);
+}
