@@ -39,7 +39,7 @@ pub const MAX_SITE_NAME: usize = 31;
 pub const MAX_NODE_NAME: usize = 63;
 /// Bytes in a [`CacheName`] at most.
 pub const MAX_CACHE_NAME: usize = 63;
-/// Bytes in a [`Key`] at most.
+/// Bytes in a [`Key`](crate::record::Key) at most.
 pub const MAX_KEY: usize = 4096;
 
 /// A datacenter's name, such as `site1`. Copied freely, so it is kept inline; ordered by its bytes.

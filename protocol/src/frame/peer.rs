@@ -2,7 +2,8 @@
 //!
 //! A link is one direction: the dialling relay is the sender. It opens a bidirectional stream per handshake: [`Hello`],
 //! answered by [`Welcome`] or a refusal; then [`Start`], [`Batch`]es and [`Heartbeat`]s, answered by [`Ack`]s and heartbeats. Where
-//! the receiver must be reconciled first, [`ReconcileBegin`], chunks and [`ReconcileEnd`], and a new handshake after.
+//! the receiver must be reconciled first, [`ReconcileBegin`] and [`ReconcileChunk`]s, the last of which says so,
+//! and a new handshake after.
 
 use serde::{Deserialize, Serialize};
 
