@@ -8,7 +8,7 @@ use landbridge_protocol::{
     record::{Merge, Record},
     time::Timestamp,
     vector::Vector,
-    version::{Origin, RunId},
+    version::{Clock, Origin, RunId},
 };
 
 use super::{
@@ -25,6 +25,13 @@ impl Group<'_> {
     /// that opens the peer's own stream, and goes with a run of the peer.
     pub(crate) fn introduced(&mut self, peer: Introduction, incoming: bool) -> Decided {
         let guards = self.guards();
+        self.peer(&peer.site)?;
+        self.check_vector(&peer.seen)?;
+        self.check_vector(&peer.dropped)?;
+        self.check_runs(&peer.runs)?;
+        let skew_ms = super::link::offset_ms(peer.wall, self.now);
+        // One that serves as it reached nobody in time goes on serving.
+        self.latch_filled();
         self.core.round.take_if(|round| round.isolated == peer.site);
         let report = self.peer(&peer.site)?;
         if report.run != Some(peer.run) {
@@ -37,6 +44,7 @@ impl Group<'_> {
             report.caught_up = None;
         }
         report.run = Some(peer.run);
+        report.skew_ms = Some(skew_ms);
         if guards.hold(Guard::KeepReport) {
             report.seen = peer.seen.clone();
         } else {
@@ -61,6 +69,7 @@ impl Group<'_> {
         if !guards.hold(Guard::JoinHandshake) {
             self.join_seen(&peer.seen);
         }
+        self.latch_filled();
         self.core.sweep_at = Some(self.now);
         let known = self.core.cursors.get(&peer.site);
         Ok(Answer::Introduced {
@@ -72,6 +81,10 @@ impl Group<'_> {
     /// The sender says where its stream begins: the cursor from now on.
     pub(crate) fn started(&mut self, peer: SiteName, run: RunId, after: Through) -> Decided {
         self.present(&peer, run)?;
+        let known = self.core.cursors.get(&peer).map(|known| known.cursor.through).unwrap_or_default();
+        if after.direct > known.direct || after.complete > known.complete {
+            return Err(Refusal::new(ErrorCode::CursorMismatch, "the stream begins beyond this relay's cursor"));
+        }
         self.move_cursor(peer, run, after);
         Ok(Answer::Done)
     }
@@ -92,6 +105,7 @@ impl Group<'_> {
         report.runs.extend(batch.runs.iter().map(|origin| (origin.site, origin.run)));
         report.caught_up = batch.caught_up.then(|| report.runs.clone());
         report.filled |= batch.caught_up;
+        self.latch_filled();
         self.core.sweep_at = Some(self.now);
         Ok(Answer::Applied(batch.through))
     }
@@ -161,15 +175,16 @@ impl Group<'_> {
             ));
         }
         self.check_vector(&batch.vector)?;
+        self.check_runs(&batch.runs)?;
         self.check_records(peer, &batch.records)
     }
 
     /// Clocks, origins and caches of what a peer sends.
     pub(crate) fn check_records(&self, peer: &SiteName, records: &[Record]) -> Result<(), Refusal> {
         for record in records {
-            self.check_origin(&record.version.origin)?;
-            self.check_origin(&record.birth.origin)?;
-            self.check_clock(record.version.clock.max(record.birth.clock).wall())?;
+            self.check_claim(&record.version.origin, record.version.clock)?;
+            self.check_claim(&record.birth.origin, record.birth.clock)?;
+            self.check_vector(&record.context)?;
             if !self.replicates(&record.cache, peer) {
                 let why = format!("cache {} is configured differently at the two sites", record.cache);
                 return Err(Refusal::new(ErrorCode::ConfigMismatch, why));
@@ -189,21 +204,27 @@ impl Group<'_> {
 
     pub(crate) fn check_vector(&self, vector: &Vector) -> Result<(), Refusal> {
         for (origin, clock) in vector.iter() {
-            self.check_clock(clock.wall())?;
-            let own = origin == (Origin { site: self.base.config.site, run: self.core.run });
-            if own && clock > self.core.seen.clock(&origin) {
-                return Err(Refusal::new(ErrorCode::ForeignOrigin, "a vector beyond what this relay has written"));
-            }
+            self.check_claim(&origin, clock)?;
         }
         Ok(())
     }
 
-    fn check_clock(&self, wall: Timestamp) -> Result<(), Refusal> {
-        if wall > self.now.after(self.far()) {
+    fn check_runs(&self, runs: &[Origin]) -> Result<(), Refusal> {
+        runs.iter().try_for_each(|origin| self.check_origin(origin))
+    }
+
+    /// Whether a peer may say that `origin` has issued `clock`.
+    fn check_claim(&self, origin: &Origin, clock: Clock) -> Result<(), Refusal> {
+        self.check_origin(origin)?;
+        if clock.wall() > self.now.after(self.far()) {
             return Err(Refusal::new(
                 ErrorCode::ClockSkew,
-                "a record from too far ahead; check the clocks of the sites",
+                "a record or vector from too far ahead; check the clocks of the sites",
             ));
+        }
+        let own = *origin == Origin { site: self.base.config.site, run: self.core.run };
+        if own && clock > self.core.seen.clock(origin) {
+            return Err(Refusal::new(ErrorCode::ForeignOrigin, "a peer claims more of this run than it has written"));
         }
         Ok(())
     }
@@ -211,7 +232,7 @@ impl Group<'_> {
     fn check_origin(&self, origin: &Origin) -> Result<(), Refusal> {
         let config = &self.base.config;
         if origin.site != config.site && !config.peers.contains(&origin.site) {
-            let why = format!("a record of site {}, which is not configured here", origin.site);
+            let why = format!("a record or vector of site {}, which is not configured here", origin.site);
             return Err(Refusal::new(ErrorCode::ForeignOrigin, why));
         }
         Ok(())

@@ -36,7 +36,7 @@ pub enum Command {
         /// As in [`node::Write::retry`].
         retry: Option<Clock>,
     },
-    /// A handshake has told what a peer has. Volatile.
+    /// A handshake has told what a peer has. Volatile, unless it ends filling.
     Introduced {
         /// What the peer said of itself.
         peer: Box<peer::Introduction>,

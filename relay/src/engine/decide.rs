@@ -202,9 +202,9 @@ fn check_bounds(write: &Write, config: &CacheConfig) -> Result<(), Refusal> {
     if write.lifespan.is_some_and(|span| span.get() == 0) {
         return bad("a lifespan is at least a millisecond");
     }
-    let bytes = write.key.as_bytes().len() + write.value.len();
+    let bytes = write.value.len();
     if !is_removal(write.operation) && bytes > config.max_entry_bytes as usize {
-        let why = format!("the entry has {bytes} bytes; cache {} takes {}", write.cache, config.max_entry_bytes);
+        let why = format!("a value of {bytes} bytes; cache {} takes {}", write.cache, config.max_entry_bytes);
         return Err(Refusal::new(ErrorCode::EntryTooLarge, why));
     }
     Ok(())

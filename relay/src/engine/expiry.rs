@@ -24,7 +24,8 @@ impl Replica {
         if self.core.ended {
             return None;
         }
-        [self.index.first_deadline(), self.core.sweep_at].into_iter().flatten().min()
+        let serves_at = self.serves_at();
+        [self.index.first_deadline(), self.core.sweep_at, serves_at].into_iter().flatten().min()
     }
 }
 
@@ -35,10 +36,11 @@ impl Group<'_> {
         for (cache, key) in overdue {
             self.mark(cache, key);
         }
+        self.latch_filled();
         self.close_ended();
         if self.core.sweep_at.is_some_and(|at| at <= self.now) {
             more |= self.sweep();
-            self.force(read)?;
+            self.force(read);
         }
         Ok(Answer::Housekept { more })
     }

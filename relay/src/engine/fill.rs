@@ -3,6 +3,7 @@
 use landbridge_protocol::{name::SiteName, time::Timestamp};
 
 use super::{
+    group::Group,
     guards::Guard,
     replica::{Core, Replica, ReplicaConfig},
 };
@@ -11,6 +12,12 @@ impl Replica {
     /// Whether the relay serves nodes.
     pub fn ready(&self, now: Timestamp) -> bool {
         is_ready(&self.config, &self.core, now)
+    }
+
+    /// When a fresh store serves if it reaches no peer until then.
+    pub(crate) fn serves_at(&self) -> Option<Timestamp> {
+        let alone = !self.core.filled && self.core.peers.values().all(|peer| peer.run.is_none());
+        alone.then(|| self.core.fresh_since.after(self.config.fill_wait))
     }
 
     /// The peers that a filling store waits for; empty where it waits for any.
@@ -31,6 +38,17 @@ fn owed(config: &ReplicaConfig, core: &Core) -> Vec<SiteName> {
     let wiped = core.peers.values().any(former);
     let owes = |peer: &super::replica::PeerReport| (wiped && peer.run.is_none()) || !core.seen.includes(&peer.dropped);
     core.peers.iter().filter(|(_, peer)| owes(peer)).map(|(site, _)| *site).collect()
+}
+
+impl Group<'_> {
+    /// What ends filling becomes durable, so that the store serves at once after a restart, and stays ready when a peer
+    /// is reached only after `fill_wait`.
+    pub(crate) fn latch_filled(&mut self) {
+        if !self.core.filled && is_ready(&self.base.config, &self.core, self.now) {
+            self.core.filled = true;
+            self.durable = true;
+        }
+    }
 }
 
 pub(crate) fn is_ready(config: &ReplicaConfig, core: &Core, now: Timestamp) -> bool {

@@ -37,7 +37,7 @@ pub(crate) struct CacheChange {
 }
 
 /// Commands decided so far on top of a replica, which they don't change.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Group<'a> {
     pub(crate) base: &'a Replica,
     pub(crate) now: Timestamp,
@@ -76,6 +76,17 @@ impl<'a> Group<'a> {
 
     /// Decides one command. A refused one leaves nothing behind.
     pub fn step(&mut self, command: Command, read: &dyn Records) -> Decided {
+        // The others refuse, if at all, before they stage anything.
+        let before =
+            matches!(command, Command::ReconcileChunk { .. } | Command::Introduced { .. }).then(|| self.clone());
+        let decided = self.decide(command, read);
+        if let (Some(before), Err(_)) = (before, &decided) {
+            *self = before;
+        }
+        decided
+    }
+
+    fn decide(&mut self, command: Command, read: &dyn Records) -> Decided {
         if self.core.ended {
             return Err(Refusal::new(ErrorCode::ShuttingDown, "the relay is shutting down; try again when it is back"));
         }

@@ -37,3 +37,6 @@ mod peer;
 mod reconcile;
 mod tokens;
 mod tombstones;
+
+#[cfg(test)]
+mod tests;

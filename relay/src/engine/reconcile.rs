@@ -229,6 +229,7 @@ impl Group<'_> {
         if let Some(report) = self.core.peers.get_mut(&peer) {
             report.reconcile = None;
         }
+        self.latch_filled();
     }
 
     /// What is held in a range of places, of the caches that replicate with the peer.

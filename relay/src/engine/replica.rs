@@ -49,7 +49,7 @@ pub struct CacheConfig {
     pub replicate: Replicate,
     /// Lifespan of entries that are written without one.
     pub lifespan: Option<Millis>,
-    /// Bytes of key and value together that a node may write.
+    /// Bytes of a value that a node may write; keys have a bound of their own, and peers' records none.
     pub max_entry_bytes: u32,
 }
 

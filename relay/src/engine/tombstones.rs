@@ -86,22 +86,22 @@ impl Group<'_> {
     }
 
     /// Beyond the bounds of number and age, leaves the isolated peer to reconcile.
-    pub(crate) fn force(&mut self, read: &dyn Records) -> Result<(), Refusal> {
+    pub(crate) fn force(&mut self, read: &dyn Records) {
         let timed_out = |round: &Round| self.now >= round.begun.after(ROUND_TIMEOUT);
         if self.core.round.as_ref().is_some_and(timed_out) {
             self.core.round = None;
         }
-        let Some(isolated) = self.isolated().filter(|_| self.core.round.is_none()) else { return Ok(()) };
-        let forced = self.forcible(&isolated, None, read)?;
+        let Some(isolated) = self.isolated().filter(|_| self.core.round.is_none()) else { return };
+        let forced = self.forcible(&isolated, None, read);
         if forced.is_empty() {
-            return Ok(());
+            return;
         }
         let alone = self.core.peers.len() == 1 || !self.guards().hold(Guard::Unannounced);
         if alone {
             for (cache, key, slot) in &forced {
                 self.drop_dead(cache, key, slot);
             }
-            return Ok(());
+            return;
         }
         let mut dropped = self.core.dropped.clone();
         for (_, _, slot) in &forced {
@@ -118,7 +118,6 @@ impl Group<'_> {
         });
         self.core.sweep_at =
             Some(self.core.sweep_at.map_or(self.now.after(ROUND_TIMEOUT), |at| at.min(self.now.after(ROUND_TIMEOUT))));
-        Ok(())
     }
 
     /// The one peer that is cut from this relay both ways while all others are linked both ways.
@@ -137,7 +136,7 @@ impl Group<'_> {
         isolated: &SiteName,
         within: Option<&Vector>,
         read: &dyn Records,
-    ) -> Result<Vec<(CacheName, Key, Slot)>, Refusal> {
+    ) -> Vec<(CacheName, Key, Slot)> {
         let config = &self.base.config;
         let surplus = self.base.index.dead_count().saturating_sub(config.max_tombstones);
         let mut forced = Vec::new();
@@ -152,20 +151,21 @@ impl Group<'_> {
             }
             let kind = slot.kind == Kind::Tombstone || !self.guards().hold(Guard::MarkForced);
             let held = wanted && kind && self.is_held(&cache, &key, &slot);
-            if held && self.is_droppable(&cache, &slot, Some(isolated)) && self.is_context_seen(&slot, read)? {
+            if held && self.is_droppable(&cache, &slot, Some(isolated)) && self.is_context_seen(&slot, read) {
                 forced.push((cache, key, slot));
             }
         }
-        Ok(forced)
+        forced
     }
 
-    /// Whether V covers what the tombstone replaced: its context and its birth.
-    fn is_context_seen(&self, slot: &Slot, read: &dyn Records) -> Result<bool, Refusal> {
+    /// Whether V covers what the tombstone replaced: its context and its birth. One that can't be read stays: what holds
+    /// the log tells of that, and the rest of what is owed to time goes on.
+    fn is_context_seen(&self, slot: &Slot, read: &dyn Records) -> bool {
         if !self.guards().hold(Guard::ContextUnseen) {
-            return Ok(true);
+            return true;
         }
-        let record = self.record(slot.sequence, read)?;
-        Ok(self.core.seen.covers(&slot.birth) && self.core.seen.includes(&record.context))
+        let seen = &self.core.seen;
+        seen.covers(&slot.birth) && self.record(slot.sequence, read).is_ok_and(|record| seen.includes(&record.context))
     }
 
     /// A peer asks: it has the same of the isolated site as this relay, which is cut from it too? Then this relay holds
@@ -205,7 +205,7 @@ impl Group<'_> {
         }
         let unchanged = part_of(&self.core.seen, &round.isolated) == round.isolated_seen;
         let forced = if unchanged || !self.guards().hold(Guard::Unagreed) {
-            self.forcible(&round.isolated, Some(&round.dropped), read)?
+            self.forcible(&round.isolated, Some(&round.dropped), read)
         } else {
             Vec::new()
         };

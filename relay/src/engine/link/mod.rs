@@ -143,7 +143,7 @@ pub struct SenderReport {
     pub in_flight: usize,
 }
 
-fn offset_ms(theirs: Timestamp, ours: Timestamp) -> i64 {
+pub(crate) fn offset_ms(theirs: Timestamp, ours: Timestamp) -> i64 {
     let signed = |span: Millis| i64::try_from(span.get()).unwrap_or(i64::MAX);
     signed(theirs.since(ours)) - signed(ours.since(theirs))
 }
