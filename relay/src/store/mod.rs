@@ -72,6 +72,7 @@ struct Shared {
     clock: Arc<dyn Clock>,
     inbox: Inbox,
     places: Arc<Semaphore>,
+    max_places: usize,
     published: watch::Receiver<Published>,
     bytes: watch::Receiver<(u64, u64)>,
     ended: watch::Receiver<bool>,
@@ -101,10 +102,12 @@ impl Store {
     ) -> Result<Self, OpenError> {
         let writer = opening::open_writer(log, options.replica, options.run, options.limits, clock.now(), metrics)?;
         let (replica, poison, reader) = (writer.replica.clone(), writer.poison.clone(), writer.reader.clone());
-        let places = Arc::new(Semaphore::new(options.limits.max_inbox_commands));
+        let max_places = options.limits.max_inbox_commands;
+        let places = Arc::new(Semaphore::new(max_places));
         let metrics = writer.metrics.clone();
         let thread::Started { inbox, published, bytes, ended } = thread::start(writer, clock.clone())?;
-        let shared = Shared { replica, poison, reader, clock, inbox, places, published, bytes, ended, metrics };
+        let shared =
+            Shared { replica, poison, reader, clock, inbox, places, max_places, published, bytes, ended, metrics };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -117,19 +120,38 @@ impl Store {
     /// that one who waits for the place only, and for the answers later, can have several on their way in order.
     pub async fn place(&self, command: Command) -> oneshot::Receiver<Decided> {
         let (answer, decided) = oneshot::channel();
+        self.put_in(vec![(command, answer)]).await;
+        decided
+    }
+
+    /// As [`Store::place`], for commands that are decided one after the other with none in between.
+    pub async fn place_all(&self, commands: Vec<Command>) -> Vec<oneshot::Receiver<Decided>> {
+        let (ordered, decided) = commands
+            .into_iter()
+            .map(|command| {
+                let (answer, decided) = oneshot::channel();
+                ((command, answer), decided)
+            })
+            .unzip();
+        self.put_in(ordered).await;
+        decided
+    }
+
+    async fn put_in(&self, commands: Vec<(Command, oneshot::Sender<Decided>)>) {
         let places = self.shared.places.clone();
-        let place = match places.clone().try_acquire_owned() {
-            Ok(place) => Ok(place),
+        // More commands than the inbox has places take all of them.
+        let count = u32::try_from(commands.len().min(self.shared.max_places)).unwrap_or(u32::MAX);
+        let taken = match places.clone().try_acquire_many_owned(count) {
+            Ok(taken) => Ok(taken),
             Err(_) => {
                 self.shared.metrics.bound_hit(Bound::Inbox);
-                places.acquire_owned().await
+                places.acquire_many_owned(count).await
             }
         };
-        // A semaphore of ours is never closed; a writer that has ended drops the answer's sender, which tells the caller.
-        if let Ok(place) = place {
-            self.shared.inbox.send(Ordered { command, answer, _place: place });
+        // A semaphore of ours is never closed; a writer that has ended drops the answers' senders, which tells the caller.
+        if let Ok(taken) = taken {
+            self.shared.inbox.send(Ordered { commands, _places: taken });
         }
-        decided
     }
 
     fn gone(&self) -> Refusal {

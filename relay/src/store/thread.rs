@@ -20,11 +20,10 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// For each byte appended, compaction may read so many: dead space is then taken as fast as it is made.
 const COMPACTION_PER_APPENDED: u64 = 2;
 
-/// A command, and where its end is told.
+/// Commands that are decided one after the other with none in between, and where the end of each is told.
 pub(super) struct Ordered {
-    pub(super) command: Command,
-    pub(super) answer: oneshot::Sender<Decided>,
-    pub(super) _place: OwnedSemaphorePermit,
+    pub(super) commands: Vec<(Command, oneshot::Sender<Decided>)>,
+    pub(super) _places: OwnedSemaphorePermit,
 }
 
 /// The sending side of the inbox; places bound it.
@@ -121,10 +120,12 @@ impl Worker {
         let limits = self.writer.limits;
         let (mut commands, mut answers, mut bytes) = (Vec::new(), Vec::new(), 0);
         let mut next = Some(first);
-        while let Some(Ordered { command, answer, _place }) = next.take() {
-            bytes += weight(&command);
-            commands.push(command);
-            answers.push(answer);
+        while let Some(ordered) = next.take() {
+            for (command, answer) in ordered.commands {
+                bytes += weight(&command);
+                commands.push(command);
+                answers.push(answer);
+            }
             if commands.len() >= limits.max_group_commands || bytes >= limits.max_group_bytes {
                 self.writer.metrics.bound_hit(Bound::Commit);
                 break;
