@@ -101,7 +101,7 @@ impl ErrorCode {
 }
 
 /// A refusal as it travels. An unknown number (a newer relay's) keeps its sentence and its word on retries.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Refusal {
     /// The number of an [`ErrorCode`].
     pub code: u16,

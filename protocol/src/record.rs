@@ -84,7 +84,7 @@ pub struct WriteToken {
 pub const MAX_CONTEXT: usize = 8;
 
 /// A record. See `WIRE.md` for its bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Record {
     /// The cache.
     pub cache: CacheName,

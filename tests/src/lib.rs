@@ -1,1 +1,3 @@
-//! Landbridge.
+//! The harness and the tests of Landbridge.
+
+pub mod explorer;

@@ -177,7 +177,7 @@ impl RelayToNode {
 }
 
 /// What the dialling relay of a link sends.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum SenderToReceiver {
     /// Begins a handshake.
     Hello(peer::Hello),
@@ -236,7 +236,7 @@ impl SenderToReceiver {
 }
 
 /// What the dialled relay of a link sends back.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ReceiverToSender {
     /// Answers the hello.
     Welcome(peer::Welcome),

@@ -28,7 +28,7 @@ pub struct CacheDigest {
 }
 
 /// What either side says of itself in a handshake.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Introduction {
     /// The lowest protocol version that the relay speaks.
     pub version_min: u16,
@@ -57,7 +57,7 @@ pub struct Introduction {
 }
 
 /// The sender's first frame.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Hello {
     /// Who dials.
     pub sender: Introduction,
@@ -66,7 +66,7 @@ pub struct Hello {
 }
 
 /// The receiver's answer to a [`Hello`]. The receiver is the authority for its cursor.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Welcome {
     /// The protocol version of the stream.
     pub version: u16,
@@ -79,14 +79,14 @@ pub struct Welcome {
 }
 
 /// The sender's word on where it goes on: the cursor of the [`Welcome`] where that is good, zero where it is not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Start {
     /// The `after` of the first batch.
     pub after: Through,
 }
 
 /// Records after the receiver's cursor, and what they amount to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Batch {
     /// The receiver's cursor before.
     pub after: Through,
@@ -103,14 +103,14 @@ pub struct Batch {
 }
 
 /// The receiver has committed through here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Ack {
     /// The cursor now.
     pub through: Through,
 }
 
 /// Sent by both sides, also when idle.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Heartbeat {
     /// The wall clock of who sends it.
     pub wall: Timestamp,
@@ -121,7 +121,7 @@ pub struct Heartbeat {
 }
 
 /// A reconcile begins; V as taken before the scan, and G.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ReconcileBegin {
     /// The sender's V before the scan.
     pub seen: Vector,
@@ -132,7 +132,7 @@ pub struct ReconcileBegin {
 }
 
 /// All that the sender holds in a range of keys, by cache then key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ReconcileChunk {
     /// The range begins after this place; `None`: at the beginning.
     pub after: Option<Place>,
@@ -152,14 +152,14 @@ pub struct Place {
 }
 
 /// A range of a reconcile is committed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ReconcileAck {
     /// Whether it was the last one: handshakes come next, in both directions.
     pub done: bool,
 }
 
 /// Asks the peer to hold G durably before the asker drops, and what it has of the isolated site (forced drop).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct DropProposal {
     /// Names the round.
     pub round: u64,
@@ -172,7 +172,7 @@ pub struct DropProposal {
 }
 
 /// The answer to a [`DropProposal`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct DropAnswer {
     /// The round.
     pub round: u64,

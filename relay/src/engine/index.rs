@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    hash::{Hash, Hasher},
     ops::Bound,
     sync::Arc,
 };
@@ -36,7 +37,7 @@ struct Held {
 }
 
 /// What is held of one cache.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CacheIndex {
     number: u16,
     merge: Merge,
@@ -48,7 +49,7 @@ pub(crate) struct CacheIndex {
 }
 
 /// What is held of all caches.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Index {
     origins: Vec<Origin>,
     numbers: BTreeMap<Origin, u16>,
@@ -82,6 +83,18 @@ impl CacheIndex {
     }
     pub(crate) fn is_empty(&self) -> bool {
         self.keys.is_empty() && self.clear.is_none()
+    }
+}
+
+/// Of what is held; how origins and caches are numbered is not part of it.
+impl Hash for Index {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        for (name, cache) in &self.caches {
+            (name, cache.merge, cache.clear).hash(state);
+            for (key, held) in &cache.keys {
+                (key, self.unpack(held)).hash(state);
+            }
+        }
     }
 }
 

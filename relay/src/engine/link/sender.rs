@@ -1,6 +1,9 @@
 //! The states of a link and what moves it between them.
 
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    hash::{Hash, Hasher},
+};
 
 use landbridge_protocol::{
     error::{ErrorCode, Refusal},
@@ -35,7 +38,7 @@ use crate::engine::{command::Command, guards::Guard, outage::Outage, replica::Re
 /// ```
 ///
 /// Streaming is reported as *transferring* until it has read what the log held at the handshake.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Hash)]
 pub enum State {
     /// Taken offline; nothing is dropped meanwhile.
     Offline {
@@ -70,7 +73,7 @@ pub enum State {
 }
 
 /// A handshake under way.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Hash)]
 pub struct Greeting {
     since: Timestamp,
     runs: Vec<Origin>,
@@ -90,7 +93,7 @@ pub struct Streaming {
 }
 
 /// A reconcile on an open stream.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Hash)]
 pub struct Reconciling {
     streaming: Streaming,
     transfer: Transfer,
@@ -107,6 +110,20 @@ pub struct Sender {
     /// Commands that the writer has not answered.
     owed: u32,
     out: VecDeque<SenderOutput>,
+}
+
+/// Of what decides what is sent: not when the peer was last heard.
+impl Hash for Streaming {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (&self.stream, self.acknowledged, self.proposed, self.beat.is_some()).hash(state);
+    }
+}
+
+/// Of what decides what is sent: not of failures so far, nor of what the lag is told by.
+impl Hash for Sender {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.peer, &self.state, self.owed).hash(state);
+    }
 }
 
 impl Sender {

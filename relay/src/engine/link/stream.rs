@@ -18,7 +18,7 @@ use crate::engine::{claim::Claim, guards::Guard, replica::Replica, slot::Slot, w
 pub(super) const MAX_WITHHELD: usize = 16_384;
 
 /// A record of another site that the peer should have from there.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Withheld {
     cache: CacheName,
     key: Option<Key>,
@@ -27,14 +27,14 @@ pub(super) struct Withheld {
 }
 
 /// What a read of the log is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Reading {
     Onward,
     Withheld,
 }
 
 /// One stream since its handshake.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Stream {
     pub(super) peer: SiteName,
     pub(super) peer_run: RunId,

@@ -14,7 +14,7 @@ use super::{SenderConfig, SenderOutput};
 use crate::engine::replica::Replica;
 
 /// How far a reconcile is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Transfer {
     /// All through here is acknowledged, or flies.
     place: Option<Place>,
@@ -22,7 +22,7 @@ pub(super) struct Transfer {
     pub(super) records: u64,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Step {
     Scan,
     /// Reading what a scan found; the chunk goes through here.

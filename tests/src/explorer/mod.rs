@@ -1,0 +1,18 @@
+//! The world in which the engine is explored: the real replicas and the real senders, every step at will.
+//!
+//! ```text
+//!  Site: Replica + Log of commits          Link: Sender ── Wire (frames in flight) ──> commands of the receiving Site
+//!           ^ step(Command)                        ^ poll, handle
+//!           └────────────── World: put, remove, poll, deliver, break, cut, restart, housekeep, pass ──────────────┘
+//! ```
+//!
+//! What is not content (handshakes, heartbeats, acknowledgements, proposals) is taken at once; batches and reconciles fly
+//! until they are delivered. All sites have one wall clock, which stands still but for [`world::World::pass`] and a
+//! millisecond at each restart. Not in it: what compaction takes out of a log, several commands in one commit, clocks that
+//! differ, and answers that are late.
+
+pub mod link;
+pub mod print;
+pub mod scenario;
+pub mod site;
+pub mod world;

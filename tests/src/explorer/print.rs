@@ -1,0 +1,59 @@
+//! 64-bit fingerprints of worlds.
+//!
+//! Time is abstracted: what is hashed is what decides, not when a peer was last heard or when something is looked at next.
+//! Records that are superseded are not hashed either; only a replayed log shows them again.
+
+use std::hash::{Hash, Hasher};
+
+use super::world::World;
+
+/// A multiply-fold hash.
+struct Fold(u64);
+
+impl Hasher for Fold {
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0u8; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.write_u64(u64::from_le_bytes(word));
+        }
+    }
+    fn write_u64(&mut self, word: u64) {
+        let mixed = u128::from(self.0 ^ word ^ 0x9E37_79B9_7F4A_7C15);
+        let product = mixed.wrapping_mul(0xD6E8_FEB8_6659_FD93_A076_1D64_78BD_642F);
+        self.0 = (product as u64) ^ ((product >> 64) as u64).rotate_left(29);
+    }
+    fn write_u8(&mut self, byte: u8) {
+        self.write_u64(u64::from(byte) | 0x100);
+    }
+    fn finish(&self) -> u64 {
+        self.0 ^ self.0 >> 32
+    }
+}
+
+/// The fingerprint of anything.
+pub fn print_of(of: &impl Hash, salt: u64) -> u64 {
+    let mut hasher = Fold(salt);
+    of.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The fingerprint of a world.
+pub fn print(world: &World, salt: u64) -> u64 {
+    let mut hasher = Fold(salt);
+    let state = &mut hasher;
+    for site in &world.sites {
+        (&site.replica, site.knows).hash(state);
+    }
+    for (from, to) in world.pairs() {
+        let link = world.link(from, to);
+        link.sender.hash(state);
+        link.wire.there.len().hash(state);
+        for flying in &link.wire.there {
+            (&flying.frame, flying.knows).hash(state);
+        }
+        (link.wire.run, link.wire.open, link.wire.knows).hash(state);
+    }
+    (&world.cut, world.now, world.fault.is_some()).hash(state);
+    hasher.finish()
+}

@@ -1,0 +1,532 @@
+//! Sites and links, and what can happen to them. The shell around the engine, with every step at will.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use landbridge_protocol::{
+    error::Refusal,
+    frame::{
+        ReceiverToSender, SenderToReceiver,
+        node::{Operation, Write},
+        peer,
+    },
+    name::{CacheName, NodeName, SiteName},
+    record::{ClientId, Key, Record, WriteToken},
+    time::{Millis, Timestamp},
+    version::{RunId, Version},
+};
+use landbridge_relay::engine::{
+    command::{Answer, Command, Decided},
+    link::{Sender, SenderInput, SenderOutput, State},
+    replica::{CacheConfig, ReplicaConfig, Replicate},
+    slot::Slot,
+};
+
+use super::{
+    link::{Flying, Link, Wire, sender_config},
+    scenario::Scenario,
+    site::Site,
+};
+
+/// When worlds begin.
+pub const BEGINNING: Timestamp = Timestamp::from_millis(1_000_000);
+
+/// A removal, as the checks see it.
+#[derive(Debug, Clone)]
+pub struct Removal {
+    /// Of which key.
+    pub key: usize,
+    /// Its tombstone.
+    pub tombstone: Slot,
+    /// V of its site just before.
+    pub knew: landbridge_protocol::vector::Vector,
+    /// The write that began the life it ended.
+    pub life: Option<Version>,
+}
+
+/// All sites and links. Cheap to clone: parts are shared until they change.
+#[derive(Debug, Clone)]
+pub struct World {
+    /// What it runs by.
+    pub scenario: Arc<Scenario>,
+    /// The sites, by name.
+    pub sites: Vec<Arc<Site>>,
+    /// `links[from][to]`; none to itself.
+    pub links: Vec<Vec<Option<Arc<Link>>>>,
+    /// The time, at all sites.
+    pub now: Timestamp,
+    /// Pairs that can't reach each other.
+    pub cut: Vec<(usize, usize)>,
+    /// The version of each put so far, which its value names: the life that it truly belongs to.
+    pub lives: Vec<Version>,
+    /// Removals so far.
+    pub removals: Vec<Removal>,
+    /// What must never happen, and did.
+    pub fault: Option<String>,
+}
+
+/// The cache of the world.
+pub fn cache() -> CacheName {
+    CacheName::new("c").expect("a name")
+}
+
+/// The n-th key.
+pub fn key(n: usize) -> Key {
+    Key::new(vec![b'a' + n as u8]).expect("a key")
+}
+
+fn site_name(n: usize) -> SiteName {
+    SiteName::new(["site1", "site2", "site3", "site4"][n]).expect("a name")
+}
+
+impl World {
+    /// Fresh sites that have shaken hands.
+    pub fn new(scenario: &Scenario) -> Self {
+        let count = scenario.sites;
+        let site = |n: usize| Arc::new(Site::new(config(scenario, n), n as u64 + 1, BEGINNING));
+        let sender = |from: usize, to: usize| {
+            let sender = Sender::new(site_name(to), sender_config(scenario.depth, scenario.batch), 1);
+            (from != to).then(|| Arc::new(Link { sender, wire: Wire::default() }))
+        };
+        let mut world = Self {
+            scenario: Arc::new(scenario.clone()),
+            sites: (0..count).map(site).collect(),
+            links: (0..count).map(|from| (0..count).map(|to| sender(from, to)).collect()).collect(),
+            now: BEGINNING,
+            cut: Vec::new(),
+            lives: Vec::new(),
+            removals: Vec::new(),
+            fault: None,
+        };
+        world.exchange();
+        world
+    }
+
+    /// Pairs of sites with a link.
+    pub fn pairs(&self) -> Vec<(usize, usize)> {
+        let count = self.sites.len();
+        (0..count).flat_map(|from| (0..count).map(move |to| (from, to))).filter(|(from, to)| from != to).collect()
+    }
+
+    /// The link.
+    pub fn link(&self, from: usize, to: usize) -> &Link {
+        self.links[from][to].as_ref().expect("two different sites")
+    }
+
+    fn link_mut(&mut self, from: usize, to: usize) -> &mut Link {
+        Arc::make_mut(self.links[from][to].as_mut().expect("two different sites"))
+    }
+
+    /// Whether the two can't reach each other.
+    pub fn is_cut(&self, from: usize, to: usize) -> bool {
+        self.cut.contains(&(from.min(to), from.max(to)))
+    }
+
+    /// Gives a command to a site's writer.
+    pub fn step(&mut self, site: usize, command: Command) -> Decided {
+        let shown = format!("{command:?}");
+        let decided = Arc::make_mut(&mut self.sites[site]).step(command, self.now);
+        if let Err(refusal) = &decided
+            && !refusal.retryable
+        {
+            self.fault = Some(format!("REFUSED FOR GOOD at site {site}: {refusal}: {shown}"));
+        }
+        decided
+    }
+
+    /// What a site holds of a key.
+    pub fn slot(&self, site: usize, k: usize) -> Option<Slot> {
+        self.sites[site].replica.slot(&cache(), &key(k))
+    }
+
+    /// The entry of a key that can be read.
+    pub fn live(&self, site: usize, k: usize) -> Option<Slot> {
+        self.sites[site].replica.live(&cache(), &key(k), self.now)
+    }
+
+    /// The record behind a slot.
+    pub fn record(&self, site: usize, slot: &Slot) -> Record {
+        use landbridge_relay::engine::header::Records;
+        self.sites[site].log.record(slot.sequence).expect("what is held is in the log")
+    }
+
+    /// The write that truly began the life of an entry; under `latest`, the write whose value it has.
+    pub fn life(&self, site: usize, slot: &Slot) -> Version {
+        let value = self.record(site, slot).value;
+        self.lives[usize::from(value[0])]
+    }
+
+    fn write(&mut self, site: usize, k: usize, operation: Operation, value: Bytes) -> Decided {
+        let number = self.lives.len() as u64 * 100 + self.removals.len() as u64;
+        let lifespan = (self.scenario.lifespan > Millis::ZERO).then_some(self.scenario.lifespan);
+        let lifespan = lifespan.filter(|_| operation == Operation::Put);
+        let write = Write {
+            operation,
+            cache: cache(),
+            key: key(k),
+            expected: None,
+            lifespan,
+            max_idle: None,
+            token: WriteToken { client: ClientId(site as u64), number },
+            retry: None,
+            return_previous: false,
+            value,
+        };
+        self.step(site, Command::Write { node: NodeName::new("node11").expect("a name"), write })
+    }
+
+    /// A node puts.
+    pub fn put(&mut self, site: usize, k: usize) {
+        let life = self.live(site, k).filter(|_| self.scenario.remove_wins());
+        let number = life.map_or(self.lives.len() as u8, |slot| self.record(site, &slot).value[0]);
+        let decided = self.write(site, k, Operation::Put, Bytes::from(vec![number]));
+        let Ok(Answer::Written(outcome)) = decided else { panic!("a put was refused: {decided:?}") };
+        self.lives.push(outcome.version.expect("a put writes"));
+    }
+
+    /// A node removes.
+    pub fn remove(&mut self, site: usize, k: usize) {
+        let life = self.live(site, k).map(|slot| self.life(site, &slot));
+        let knew = self.sites[site].replica.seen().clone();
+        let decided = self.write(site, k, Operation::Remove, Bytes::new());
+        let Ok(Answer::Written(_)) = decided else { panic!("a removal was refused: {decided:?}") };
+        let tombstone = self.slot(site, k).expect("a removal leaves a tombstone");
+        let bit = 1 << self.removals.len();
+        self.removals.push(Removal { key: k, tombstone, knew, life });
+        Arc::make_mut(&mut self.sites[site]).learn(bit);
+    }
+
+    /// What is owed to time.
+    pub fn housekeep(&mut self, site: usize) {
+        let decided = self.step(site, Command::Housekeep);
+        if let Err(refusal) = decided {
+            self.fault = Some(format!("HOUSEKEEPING REFUSED at site {site}: {refusal}"));
+        }
+    }
+
+    /// Time goes on at all sites.
+    pub fn pass(&mut self, span: Millis) {
+        self.now = self.now.after(span);
+    }
+
+    /// Does what the sender of a link asks for: up to one frame with content, or one handshake.
+    pub fn poll(&mut self, from: usize, to: usize) {
+        loop {
+            let Some(output) = self.ask(from, to, self.time_of(from, to)) else { break };
+            if self.carry_out(from, to, output) {
+                break;
+            }
+        }
+        let sender = &self.link(from, to).sender;
+        if let State::Faulted { reason, .. } = sender.state() {
+            self.fault = Some(format!("FAULTED {from}->{to}: {reason}"));
+        }
+    }
+
+    /// A sender that waits is not kept waiting.
+    fn time_of(&self, from: usize, to: usize) -> Timestamp {
+        match self.link(from, to).sender.state() {
+            State::Waiting { until, .. } | State::Faulted { until, .. } => self.now.max(*until),
+            _ => self.now,
+        }
+    }
+
+    /// Tells whether the poll ends with this.
+    fn carry_out(&mut self, from: usize, to: usize, output: SenderOutput) -> bool {
+        match output {
+            SenderOutput::Dial if self.is_cut(from, to) => {
+                self.handle(from, to, SenderInput::Failed("cut".into()));
+                true
+            }
+            SenderOutput::Dial => {
+                self.close_wire(from, to);
+                self.link_mut(from, to).wire = Wire { open: true, ..Wire::default() };
+                self.handle(from, to, SenderInput::Connected);
+                false
+            }
+            SenderOutput::Hangup => {
+                self.close_wire(from, to);
+                false
+            }
+            SenderOutput::Command(command) => {
+                let decided = self.step(from, command.0);
+                self.handle(from, to, SenderInput::Decided(decided));
+                false
+            }
+            SenderOutput::ReadLog { after, .. } => {
+                let site = &self.sites[from];
+                let read = site.log.read(after, site.replica.head());
+                self.handle(from, to, SenderInput::LogRead(read));
+                false
+            }
+            SenderOutput::ReadRecords(sequences) => {
+                use landbridge_relay::engine::header::Records;
+                let log = &self.sites[from].log;
+                let records = sequences.iter().map(|sequence| log.record(*sequence).ok()).collect();
+                self.handle(from, to, SenderInput::RecordsRead(records));
+                false
+            }
+            SenderOutput::Send(frame) => {
+                let content = matches!(*frame, SenderToReceiver::Batch(_) | SenderToReceiver::ReconcileChunk(_));
+                let ends = content || matches!(*frame, SenderToReceiver::Start(_));
+                let knows = self.sites[from].knows;
+                self.link_mut(from, to).wire.there.push_back(Flying { frame: *frame, knows });
+                self.deliver_light(from, to);
+                ends
+            }
+        }
+    }
+
+    fn handle(&mut self, from: usize, to: usize, input: SenderInput) {
+        let (site, now) = (self.sites[from].clone(), self.now);
+        self.link_mut(from, to).sender.handle(input, &site.replica, now);
+    }
+
+    fn ask(&mut self, from: usize, to: usize, now: Timestamp) -> Option<SenderOutput> {
+        let site = self.sites[from].clone();
+        self.link_mut(from, to).sender.poll(&site.replica, now)
+    }
+
+    /// What has no content is not kept flying, but behind what has.
+    fn deliver_light(&mut self, from: usize, to: usize) {
+        let heavy = |frame: &SenderToReceiver| {
+            matches!(
+                frame,
+                SenderToReceiver::Batch(_) | SenderToReceiver::ReconcileBegin(_) | SenderToReceiver::ReconcileChunk(_)
+            )
+        };
+        while self.link(from, to).wire.there.front().is_some_and(|flying| !heavy(&flying.frame)) {
+            self.deliver_one(from, to);
+        }
+    }
+
+    /// The receiver takes the next batch, or the next range of a reconcile, and what is light around it.
+    pub fn deliver(&mut self, from: usize, to: usize) {
+        if matches!(
+            self.link(from, to).wire.there.front().map(|flying| &flying.frame),
+            Some(SenderToReceiver::ReconcileBegin(_))
+        ) {
+            self.deliver_one(from, to);
+        }
+        self.deliver_one(from, to);
+        self.deliver_light(from, to);
+    }
+
+    fn deliver_one(&mut self, from: usize, to: usize) {
+        let Some(flying) = self.link_mut(from, to).wire.there.pop_front() else { return };
+        let reconcile = match &flying.frame {
+            SenderToReceiver::ReconcileBegin(_) => Some(flying.knows),
+            _ => None,
+        };
+        let answer = self.take(from, to, flying);
+        if let (Some(knows), Ok(_)) = (reconcile, &answer) {
+            self.link_mut(from, to).wire.knows = knows;
+        }
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(refusal) => {
+                // The receiver ends the stream with its refusal.
+                let lost = Command::Lost { peer: site_name(from), incoming: true };
+                let _ = self.step(to, lost);
+                let wire = &mut self.link_mut(from, to).wire;
+                wire.there.clear();
+                wire.run = None;
+                Some(ReceiverToSender::Refused(refusal))
+            }
+        };
+        if let Some(answer) = answer {
+            self.answer(from, to, answer);
+        }
+    }
+
+    /// The receiving shell: each frame is a command.
+    fn take(&mut self, from: usize, to: usize, flying: Flying) -> Result<Option<ReceiverToSender>, Refusal> {
+        let peer = site_name(from);
+        let begun = || Refusal::new(landbridge_protocol::error::ErrorCode::Malformed, "a frame before the hello");
+        let run = |run: Option<RunId>| run.ok_or_else(begun);
+        let has = self.link(from, to).wire.run;
+        match flying.frame {
+            SenderToReceiver::Hello(hello) => {
+                self.link_mut(from, to).wire.run = Some(hello.sender.run);
+                let introduced = Command::Introduced { peer: Box::new(hello.sender), incoming: true };
+                let Answer::Introduced { cursor, cursor_digest } = self.step(to, introduced)? else {
+                    unreachable!("the answer to an introduction")
+                };
+                let receiver = self.sites[to].replica.introduction(self.now, "explorer");
+                let welcome = peer::Welcome { version: 1, receiver, cursor, cursor_digest };
+                Ok(Some(ReceiverToSender::Welcome(welcome)))
+            }
+            SenderToReceiver::Start(start) => {
+                self.step(to, Command::Started { peer, run: run(has)?, after: start.after })?;
+                Ok(None)
+            }
+            SenderToReceiver::Batch(batch) => {
+                let tombstones = self.removals_in(&batch.records);
+                let apply = Command::Apply { peer, run: run(has)?, batch: Box::new(batch) };
+                let Answer::Applied(through) = self.step(to, apply)? else { unreachable!("the answer to a batch") };
+                self.learn_held(to, tombstones);
+                Ok(Some(ReceiverToSender::Ack(peer::Ack { through })))
+            }
+            SenderToReceiver::Heartbeat(beat) => {
+                let skew_ms = 0;
+                self.step(to, Command::Heard { peer, run: run(has)?, past: beat.past, skew_ms })?;
+                let back = peer::Heartbeat { wall: self.now, past: Timestamp::ZERO, echo: beat.wall };
+                Ok(Some(ReceiverToSender::Heartbeat(back)))
+            }
+            SenderToReceiver::ReconcileBegin(begin) => {
+                self.step(to, Command::ReconcileBegin { peer, run: run(has)?, begin })?;
+                Ok(None)
+            }
+            SenderToReceiver::ReconcileChunk(chunk) => {
+                let tombstones = self.removals_in(&chunk.records);
+                let command = Command::ReconcileChunk { peer, run: run(has)?, chunk: Box::new(chunk) };
+                let Answer::Reconciled { done } = self.step(to, command)? else { unreachable!("a chunk's answer") };
+                self.learn_held(to, tombstones);
+                if done {
+                    let knows = self.link(from, to).wire.knows;
+                    Arc::make_mut(&mut self.sites[to]).learn(knows);
+                    self.handle(to, from, SenderInput::Anew);
+                }
+                Ok(Some(ReceiverToSender::ReconcileAck(peer::ReconcileAck { done })))
+            }
+            SenderToReceiver::DropProposal(proposal) => {
+                let Answer::Drop(answer) = self.step(to, Command::DropProposed { peer, proposal })? else {
+                    unreachable!("the answer to a proposal")
+                };
+                Ok(Some(ReceiverToSender::DropAnswer(answer)))
+            }
+        }
+    }
+
+    fn removals_in(&self, records: &[Record]) -> Vec<usize> {
+        let is = |removal: &Removal| records.iter().any(|record| record.version == removal.tombstone.version);
+        (0..self.removals.len()).filter(|n| is(&self.removals[*n])).collect()
+    }
+
+    fn learn_held(&mut self, site: usize, removals: Vec<usize>) {
+        for n in removals {
+            let removal = &self.removals[n];
+            if self.slot(site, removal.key).is_some_and(|slot| slot.version == removal.tombstone.version) {
+                Arc::make_mut(&mut self.sites[site]).learn(1 << n);
+            }
+        }
+    }
+
+    fn answer(&mut self, from: usize, to: usize, answer: ReceiverToSender) {
+        if !self.link(from, to).wire.open {
+            return;
+        }
+        let input = match answer {
+            ReceiverToSender::Welcome(welcome) => SenderInput::Welcome(Box::new(welcome)),
+            ReceiverToSender::Ack(ack) => SenderInput::Ack(ack),
+            ReceiverToSender::Heartbeat(heartbeat) => SenderInput::Heartbeat(heartbeat),
+            ReceiverToSender::ReconcileAck(ack) => SenderInput::ReconcileAck { done: ack.done },
+            ReceiverToSender::DropAnswer(answer) => SenderInput::DropAnswer(answer),
+            ReceiverToSender::Refused(refusal) => SenderInput::Refused(refusal),
+        };
+        self.handle(from, to, input);
+    }
+
+    /// The stream ends, and the receiver knows.
+    fn close_wire(&mut self, from: usize, to: usize) {
+        let wire = std::mem::take(&mut self.link_mut(from, to).wire);
+        if wire.run.is_some() {
+            let _ = self.step(to, Command::Lost { peer: site_name(from), incoming: true });
+        }
+    }
+
+    /// The stream breaks; what flew is gone.
+    pub fn break_link(&mut self, from: usize, to: usize) {
+        self.close_wire(from, to);
+        self.handle(from, to, SenderInput::Lost("broken".into()));
+        self.drain(from, to);
+    }
+
+    /// Carries out what a sender that is not streaming has to say to its writer.
+    fn drain(&mut self, from: usize, to: usize) {
+        while !matches!(self.link(from, to).sender.state(), State::Connecting { .. }) {
+            let Some(output) = self.ask(from, to, self.now) else { break };
+            if self.carry_out(from, to, output) {
+                break;
+            }
+        }
+    }
+
+    /// Cuts two sites from each other.
+    pub fn cut(&mut self, one: usize, other: usize) {
+        self.cut.push((one.min(other), one.max(other)));
+        self.break_link(one, other);
+        self.break_link(other, one);
+    }
+
+    /// All sites can reach each other again.
+    pub fn mend(&mut self) {
+        self.cut.clear();
+    }
+
+    /// A run ends by kill -9, and the next begins on the first `commits` of its log. What it had sent may still be taken.
+    pub fn restart(&mut self, site: usize, commits: usize) {
+        // The wall clock does not go back with a store, nor does it stand still while a relay starts.
+        self.pass(Millis::new(1));
+        let now = self.now;
+        Arc::make_mut(&mut self.sites[site]).restart(commits, now);
+        for other in (0..self.sites.len()).filter(|other| *other != site) {
+            let config = sender_config(self.scenario.depth, self.scenario.batch);
+            let link = self.link_mut(site, other);
+            link.sender = Sender::new(site_name(other), config, 1);
+            link.wire.open = false;
+            link.wire.back.clear();
+            // The others' streams to it break.
+            self.link_mut(other, site).wire = Wire::default();
+            self.handle(other, site, SenderInput::Lost("the peer restarts".into()));
+            self.drain(other, site);
+        }
+    }
+
+    /// Everything is sent and taken, again and again, until nothing more happens at this time.
+    pub fn exchange(&mut self) {
+        for _ in 0..1_000 {
+            let before = super::print::print(self, 0);
+            for (from, to) in self.pairs() {
+                self.poll(from, to);
+                while !self.link(from, to).wire.there.is_empty() {
+                    self.deliver(from, to);
+                }
+            }
+            for site in 0..self.sites.len() {
+                self.housekeep(site);
+            }
+            if super::print::print(self, 0) == before {
+                return;
+            }
+        }
+        self.fault = Some("NO QUIESCENCE".into());
+    }
+
+    /// All are linked again, time goes on, and everything that may happen by itself has happened.
+    pub fn settle(&mut self) {
+        self.mend();
+        self.exchange();
+        for _ in 0..4 {
+            self.pass(Millis::from_secs(5));
+            self.exchange();
+        }
+    }
+}
+
+fn config(scenario: &Scenario, n: usize) -> ReplicaConfig {
+    let cache_config =
+        CacheConfig { merge: scenario.merge, replicate: Replicate::Async, lifespan: None, max_entry_bytes: 1 << 20 };
+    ReplicaConfig {
+        site: site_name(n),
+        peers: (0..scenario.sites).filter(|other| *other != n).map(site_name).collect(),
+        caches: [(cache(), cache_config)].into(),
+        max_clock_skew: Millis::from_secs(1),
+        tombstone_min_age: Millis::ZERO,
+        tombstone_max_age: Millis::from_secs(1_000_000),
+        max_tombstones: if scenario.forced { 0 } else { 1_000 },
+        forward_after: scenario.forward_after,
+        fill_wait: Millis::from_secs(1_000),
+        guards: scenario.guards,
+    }
+}
