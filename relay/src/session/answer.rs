@@ -142,15 +142,15 @@ impl<S: Shelf> Answering<S> {
         if writes.is_empty() {
             self.permit(&cache, Access::Write)?;
         }
-        let mut under_way = tokio::task::JoinSet::new();
-        let mut versions = vec![None; writes.len()];
-        for (at, write) in writes.into_iter().enumerate() {
-            let (shelf, node) = (self.shelf.clone(), self.session.node.clone());
-            under_way.spawn(async move { (at, shelf.submit(Command::Write { node, write }).await) });
+        // Each has its place before the next one asks for one: they are decided in the order in which they stand here.
+        let mut under_way = Vec::with_capacity(writes.len());
+        for write in writes {
+            let node = self.session.node.clone();
+            under_way.push(self.shelf.place(Command::Write { node, write }).await);
         }
-        while let Some(done) = under_way.join_next().await {
-            let (at, decided) = done.map_err(|error| Refusal::new(ErrorCode::Internal, error.to_string()))?;
-            versions[at] = outcome(decided?)?.version;
+        let mut versions = Vec::with_capacity(under_way.len());
+        for decided in under_way {
+            versions.push(outcome(decided.await.unwrap_or_else(|_| Err(writer_gone()))?)?.version);
         }
         let unversioned = || Refusal::new(ErrorCode::Internal, "an unconditional put was not done");
         versions.into_iter().map(|version| version.ok_or_else(unversioned)).collect()
@@ -193,8 +193,14 @@ impl<S: Shelf> Answering<S> {
     }
 
     async fn written(&self, command: Command) -> Result<Outcome, Refusal> {
-        outcome(self.shelf.submit(command).await?)
+        let decided = self.shelf.place(command).await;
+        outcome(decided.await.unwrap_or_else(|_| Err(writer_gone()))?)
     }
+}
+
+/// The command had its place, and the writer ended before it got there.
+fn writer_gone() -> Refusal {
+    Refusal::new(ErrorCode::ShuttingDown, "the relay is shutting down; try again when it is back")
 }
 
 fn outcome(answer: Answer) -> Result<Outcome, Refusal> {

@@ -1,6 +1,9 @@
 //! A shelf in memory, to test sessions by themselves.
 
-use std::{collections::BTreeMap, sync::Mutex};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
 
 use landbridge_protocol::{
     error::{ErrorCode, Refusal},
@@ -9,7 +12,7 @@ use landbridge_protocol::{
     record::Key,
     version::{Clock, Origin, RunId, Version},
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use super::shelf::{PageOf, Shelf};
 use crate::engine::command::{Answer, Command, Decided};
@@ -21,7 +24,7 @@ pub(super) struct Memory {
     /// Refuses all but signs of life.
     pub(super) refused: Option<ErrorCode>,
     /// A write of the key `held` waits until this is told.
-    pub(super) release: Notify,
+    pub(super) release: Arc<Notify>,
 }
 
 impl Shelf for Memory {
@@ -55,16 +58,25 @@ impl Shelf for Memory {
         Ok(Page { entries, more })
     }
 
-    async fn submit(&self, command: Command) -> Decided {
+    async fn place(&self, command: Command) -> oneshot::Receiver<Decided> {
         let Command::Write { write, .. } = command else { panic!("only writes") };
-        if write.key.as_bytes() == b"held" {
-            self.release.notified().await;
-        }
+        let (decide, decided) = oneshot::channel();
+        let held = write.key.as_bytes() == b"held";
         let origin = Origin { site: SiteName::new("site1").unwrap(), run: RunId(1) };
         let version = Version { clock: Clock::from_bits(write.token.number), origin };
         let entry = Entry { key: write.key.clone(), version, deadline: None, value: write.value };
         let previous = self.entries.lock().unwrap().insert(write.key, entry);
         let existed = previous.is_some();
-        Ok(Answer::Written(Outcome { done: true, version: Some(version), existed, previous: None }))
+        let outcome = Ok(Answer::Written(Outcome { done: true, version: Some(version), existed, previous: None }));
+        if held {
+            let release = self.release.clone();
+            tokio::spawn(async move {
+                release.notified().await;
+                let _gone = decide.send(outcome);
+            });
+        } else {
+            let _gone = decide.send(outcome);
+        }
+        decided
     }
 }

@@ -9,6 +9,8 @@ use landbridge_protocol::{
     version::{Clock, RunId},
 };
 
+use tokio::sync::oneshot;
+
 use crate::engine::command::{Command, Decided};
 
 /// A page of entries that is asked for.
@@ -52,7 +54,8 @@ pub trait Shelf: Send + Sync + 'static {
     /// Live entries in the order of their keys.
     fn page(&self, of: PageOf) -> Result<Page, Refusal>;
 
-    /// Through the writer's door: resolves when the command is decided and what it changed is durable. Waits for a place
-    /// while the inbox is full.
-    fn submit(&self, command: Command) -> impl Future<Output = Decided> + Send;
+    /// Through the writer's door: resolves when the command has its place in the queue, which waits while the queue is full.
+    /// The receiver has the outcome when what the command changed is durable; it has none where the writer is gone.
+    /// Commands are decided in the order of their places.
+    fn place(&self, command: Command) -> impl Future<Output = oneshot::Receiver<Decided>> + Send;
 }

@@ -104,7 +104,7 @@ fn town(limits: Limits) -> Town {
     let server = Arc::new(Server {
         site: site("site1"),
         roster: Roster::new(limits.max_sessions),
-        shelf: Arc::new(Memory { release: Notify::new(), ..Memory::default() }),
+        shelf: Arc::new(Memory { release: Arc::new(Notify::new()), ..Memory::default() }),
         caches: Arc::new([(name.clone(), cache)].into()),
         requests: BTreeMap::from([(name.clone(), metrics.cache(&name))]),
         relay_view: watch::Sender::new(View { number: 0, members: vec!["site1".into()] }).subscribe(),
