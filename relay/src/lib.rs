@@ -10,6 +10,7 @@ pub mod http;
 pub mod link;
 pub mod listener;
 pub mod metrics;
+pub mod service;
 pub mod session;
 pub mod store;
 pub mod transport;

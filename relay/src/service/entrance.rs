@@ -1,0 +1,68 @@
+//! The door: who may come in, and to whom they are led.
+
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
+
+use landbridge_protocol::name::SiteName;
+use rustls_pki_types::CertificateDer;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{links::Links, report::Reporter, shelf::Stock};
+use crate::{
+    admin,
+    certs::{Authority, Peer, RefusedBecause, RefusedConnection, Role},
+    clock::Clock,
+    metrics::{Bound, Metrics},
+    session::{self, Server},
+    transport::{Admitted, Door},
+};
+
+/// Leads sessions, links and operators to who serves them, each in a task of its own.
+pub(super) struct Entrance {
+    pub(super) site: SiteName,
+    pub(super) authority: Authority,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) metrics: Metrics,
+    pub(super) sessions: Arc<Server<Stock, Stock>>,
+    pub(super) reporter: Arc<Reporter>,
+    pub(super) links: Links,
+    pub(super) hello_timeout: Duration,
+    /// All that came in.
+    pub(super) tasks: TaskTracker,
+    /// They are to end.
+    pub(super) stop: CancellationToken,
+}
+
+impl fmt::Debug for Entrance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Entrance({})", self.site)
+    }
+}
+
+impl Door for Entrance {
+    fn authorize(&self, chain: &[CertificateDer<'static>], alpn: &[u8]) -> Result<Peer, RefusedConnection> {
+        self.authority.authorize(chain, alpn, self.clock.now())
+    }
+
+    fn admitted(&self, admitted: Admitted) {
+        let stop = self.stop.clone();
+        match admitted.peer.role {
+            Role::Node => drop(self.tasks.spawn(session::serve(self.sessions.clone(), admitted, stop))),
+            Role::Peer => {
+                let links = self.links.clone();
+                self.tasks.spawn(async move { links.receive(admitted).await });
+            }
+            Role::Admin => {
+                let (reporter, site, timeout) = (self.reporter.clone(), self.site, self.hello_timeout);
+                self.tasks.spawn(async move { admin::serve(&*reporter, site, timeout, admitted, stop).await });
+            }
+        }
+    }
+
+    fn refused(&self, from: SocketAddr, refused: &RefusedConnection) {
+        tracing::info!(%from, because = refused.because.as_str(), "connection refused: {}", refused.refusal);
+        self.metrics.refused_connection(refused.because);
+        if refused.because == RefusedBecause::Full {
+            self.metrics.bound_hit(Bound::Handshakes);
+        }
+    }
+}

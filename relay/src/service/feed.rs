@@ -1,0 +1,109 @@
+//! The store, as subscriptions see it.
+
+use landbridge_protocol::{
+    error::{ErrorCode, Refusal},
+    frame::node::Subscribe,
+    name::CacheName,
+    position::Sequence,
+    record::{Key, Record},
+    time::Timestamp,
+    version::Origin,
+};
+use quinn::SendStream;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::shelf::Stock;
+use crate::{
+    engine::{command::Published, header::ReadError},
+    listener::{self, Feed, Read, SnapshotPage},
+    session::Subscriptions,
+};
+
+/// Entries that are looked up for one page of a snapshot.
+const PAGE_ENTRIES: usize = 512;
+/// A reader that is behind by more reads on a thread of its own kind, as that may take a while.
+const NEAR: u64 = 64;
+
+impl Feed for Stock {
+    fn origin(&self) -> Origin {
+        self.store.view(|replica| replica.origin())
+    }
+
+    fn continues(&self, origin: &Origin) -> bool {
+        self.store.view(|replica| {
+            let runs = replica.runs();
+            let at = runs.iter().position(|run| run.run == origin.run);
+            let all_in_order = |at: usize| runs[at..runs.len() - 1].iter().all(|run| run.ended_in_order);
+            origin.site == replica.site() && at.is_some_and(all_in_order)
+        })
+    }
+
+    fn published(&self) -> watch::Receiver<Published> {
+        self.store.published()
+    }
+
+    async fn read(&self, after: Sequence, max_bytes: usize) -> Result<Read, Refusal> {
+        let head = self.store.published().borrow().head;
+        let store = self.store.clone();
+        let read = move || store.read_log(after, max_bytes);
+        let read = if head.get().saturating_sub(after.get()) <= NEAR { read() } else { blocking(read).await? };
+        let read = read.map_err(unreadable)?;
+        Ok(Read { through: read.through, records: read.records })
+    }
+
+    fn holds(&self, sequence: Sequence, record: &Record) -> bool {
+        self.store.view(|replica| replica.holds(sequence, record))
+    }
+
+    async fn page(&self, cache: &CacheName, after: Option<&Key>, max_bytes: usize) -> Result<SnapshotPage, Refusal> {
+        let (stock, cache, after) = (self.clone(), cache.clone(), after.cloned());
+        blocking(move || stock.snapshot_page(&cache, after, max_bytes)).await?
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+}
+
+impl Stock {
+    fn snapshot_page(&self, cache: &CacheName, mut after: Option<Key>, most: usize) -> Result<SnapshotPage, Refusal> {
+        let (mut records, mut bytes) = (Vec::new(), 0);
+        // Again where all that was found is gone by the time that it is read: a page without records ends a snapshot.
+        loop {
+            let now = self.clock.now();
+            let found = self.store.view(|replica| replica.entries(cache, b"", after.as_ref(), PAGE_ENTRIES, now));
+            let more = found.len() == PAGE_ENTRIES;
+            for (key, slot) in found {
+                // What is not there any more was superseded since, and is told when the log is read.
+                let record = self.store.record(slot.sequence).map_err(unreadable)?;
+                after = Some(key);
+                let Some(record) = record else { continue };
+                bytes += record.value.len() + record.key.as_ref().map_or(0, |key| key.as_bytes().len());
+                records.push(record);
+                if bytes >= most {
+                    return Ok(SnapshotPage { records, more: true });
+                }
+            }
+            if !more || !records.is_empty() {
+                return Ok(SnapshotPage { records, more });
+            }
+        }
+    }
+}
+
+impl Subscriptions for Stock {
+    async fn serve(&self, subscribe: Subscribe, request: u64, send: SendStream, stop: CancellationToken) {
+        listener::serve(self, subscribe, request, send, stop).await;
+    }
+}
+
+async fn blocking<T: Send + 'static>(read: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
+    let done = tokio::task::spawn_blocking(read).await;
+    done.map_err(|error| Refusal::new(ErrorCode::Internal, format!("reading the store was cut off: {error}")))
+}
+
+fn unreadable(error: ReadError) -> Refusal {
+    tracing::error!(%error, "a subscription can't be served");
+    Refusal::new(ErrorCode::Internal, error.to_string())
+}

@@ -1,0 +1,287 @@
+//! A relay as a whole: its parts, put together, started and ended in order.
+//!
+//! ```text
+//!  start:  sockets bound ─► HTTP answers (not ready) ─► store opened ─► door open, links dial ─► ready once filled
+//!  end:    not ready ─► door closed ─► sessions drained, links ended ─► store's last commit ─► sockets closed
+//! ```
+//!
+//! The parts know each other by what they need: here is what stands behind those traits ([`Stock`](shelf) behind a
+//! session's shelf and a subscription's feed, the [`report`] behind an operator's commands). Nothing is decided here that
+//! could be decided there.
+
+mod entrance;
+mod error;
+mod feed;
+mod links;
+mod readiness;
+mod report;
+mod run;
+mod settings;
+mod shelf;
+mod sockets;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use landbridge_protocol::version::RunId;
+use quinn::Endpoint;
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval, timeout_at},
+};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
+
+use self::{entrance::Entrance, links::Links, readiness::Readiness, report::Reporter, shelf::Stock, sockets::Sockets};
+pub use self::{
+    error::StartError,
+    run::{RunError, run},
+    sockets::LocalAddrs,
+};
+use crate::{
+    admin::Operated,
+    certs::{Credentials, Now},
+    clock::Clock,
+    config::RelayConfig,
+    http::{self, Pages},
+    metrics::{Bound, Metrics},
+    session::{Roster, Server},
+    store::Store,
+    transport::{self, AcceptLimits},
+};
+
+/// How often histograms are put together where nobody reads them.
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// What is not in the configuration.
+pub struct ServiceOptions {
+    /// Set a damaged log aside and start without it.
+    pub recover: bool,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Where is counted.
+    pub metrics: Metrics,
+}
+
+impl fmt::Debug for ServiceOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ServiceOptions {{ recover: {} }}", self.recover)
+    }
+}
+
+/// A relay that runs. Ended by [`Service::shutdown`]; when it is merely dropped, its tasks stop where they are, as at a
+/// crash.
+pub struct Service {
+    addresses: LocalAddrs,
+    readiness: watch::Receiver<Readiness>,
+    tell: watch::Sender<Readiness>,
+    reporter: Arc<Reporter>,
+    links: Links,
+    metrics: Metrics,
+    endpoints: Vec<Endpoint>,
+    door: CancellationToken,
+    inside: TaskTracker,
+    leave: CancellationToken,
+    behind: TaskTracker,
+    end: CancellationToken,
+    /// Stops all tasks with the service, also where nobody shuts it down.
+    _stops: [DropGuard; 3],
+}
+
+impl fmt::Debug for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Service").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
+}
+
+impl Service {
+    /// Starts a relay. It serves when this returns, though perhaps is not [ready](Service::ready) yet.
+    pub async fn start(config: RelayConfig, options: ServiceOptions) -> Result<Self, StartError> {
+        let ServiceOptions { recover, clock, metrics } = options;
+        let config = Arc::new(config);
+        let told_by = clock.clone();
+        let credentials = Credentials::load(&config.tls, Now::new(move || told_by.now()))?;
+        let Sockets { endpoints, http, addresses } = Sockets::bind(&config, &credentials)?;
+        let authority = credentials.authority(config.site, config.peers.iter().map(|peer| peer.site))?;
+
+        let (door, leave, end) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+        let stops = [&door, &leave, &end].map(|token| token.clone().drop_guard());
+        let (inside, behind) = (TaskTracker::new(), TaskTracker::new());
+        let reporter = Arc::new(OnceLock::<Arc<Reporter>>::new());
+        let page = reporter.clone();
+        let pages = Pages::new(metrics.clone(), move || page.get().map(|reporter| reporter.status()));
+        behind.spawn(serve_http(http, pages, end.clone()));
+        behind.spawn(keep_up(metrics.clone(), end.clone()));
+
+        let started = Instant::now();
+        let store = open(&config, recover, clock.clone(), metrics.clone()).await?;
+        let stock = Stock { store: store.clone(), clock: clock.clone() };
+        let (tell, readiness) = watch::channel(Readiness::Recovering);
+        behind.spawn(until(end.clone(), readiness::follow(stock.clone(), tell.clone())));
+        let links = Links::start(config.clone());
+        let roster = Roster::new(config.limits.max_sessions);
+        let made = Arc::new(Reporter {
+            config: config.clone(),
+            stock: stock.clone(),
+            roster: roster.clone(),
+            links: links.clone(),
+            readiness: readiness.clone(),
+            started,
+        });
+        let made = reporter.get_or_init(|| made).clone();
+        let entrance = Arc::new(Entrance {
+            site: config.site,
+            authority,
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+            sessions: Arc::new(sessions(&config, stock, roster, links.view(), metrics.clone(), clock)),
+            reporter: made.clone(),
+            links: links.clone(),
+            hello_timeout: config.limits.hello_timeout.into(),
+            tasks: inside.clone(),
+            stop: leave.clone(),
+        });
+        for endpoint in &endpoints {
+            let limits = AcceptLimits::from_limits(&config.limits);
+            behind.spawn(transport::serve(endpoint.clone(), entrance.clone(), limits, door.clone()));
+        }
+        let _stops = stops;
+        let reporter = made;
+        Ok(Self {
+            addresses,
+            readiness,
+            tell,
+            reporter,
+            links,
+            metrics,
+            endpoints,
+            door,
+            inside,
+            leave,
+            behind,
+            end,
+            _stops,
+        })
+    }
+
+    /// Where it listens.
+    pub fn local_addrs(&self) -> LocalAddrs {
+        self.addresses
+    }
+
+    /// Resolves when it serves reads and writes. A fresh store is first filled by the peers.
+    pub async fn ready(&self) {
+        let mut readiness = self.readiness.clone();
+        // Whoever tells lives as long as this.
+        let _ready = readiness.wait_for(|now| *now == Readiness::Ready).await;
+    }
+
+    /// As `landbridge status` has it.
+    pub fn status(&self) -> landbridge_protocol::frame::admin::Status {
+        self.reporter.status()
+    }
+
+    /// Ends it in order: nobody new is let in, what is under way is answered, the log is closed. Whether all of that was
+    /// done by `deadline` from now; what was not is cut off, and no answered write is lost either way.
+    pub async fn shutdown(self, deadline: Duration) -> bool {
+        let deadline = Instant::now() + deadline;
+        self.tell.send_replace(Readiness::Draining);
+        self.door.cancel();
+        self.leave.cancel();
+        self.inside.close();
+        let drained = timeout_at(deadline, async {
+            self.inside.wait().await;
+            self.links.shutdown().await;
+        });
+        let drained = drained.await.is_ok();
+        if !drained {
+            self.metrics.bound_hit(Bound::DrainTimeout);
+            tracing::warn!("what was under way was not done by the deadline, and is cut off");
+        }
+        for endpoint in &self.endpoints {
+            endpoint.close(0u32.into(), b"");
+        }
+        // The log is closed also where time is up: that is what makes the next start a quick one.
+        self.reporter.stock.store.shutdown().await;
+        let closed = timeout_at(deadline, async {
+            for endpoint in &self.endpoints {
+                endpoint.wait_idle().await;
+            }
+            self.end.cancel();
+            self.behind.close();
+            self.behind.wait().await;
+        });
+        drained & closed.await.is_ok()
+    }
+}
+
+async fn open(
+    config: &Arc<RelayConfig>,
+    recover: bool,
+    clock: Arc<dyn Clock>,
+    metrics: Metrics,
+) -> Result<Store, StartError> {
+    let run = RunId(getrandom::u64().map_err(StartError::Random)?);
+    let options = settings::store(config, recover, run);
+    tracing::info!(dir = %config.store.dir.display(), "opens the store");
+    let store = tokio::task::spawn_blocking(move || Store::open(options, clock, metrics)).await??;
+    let (live, dead) = store.log_bytes();
+    tracing::info!(head = %store.view(|replica| replica.head().get()), live, dead, "the store is open");
+    Ok(store)
+}
+
+fn sessions(
+    config: &RelayConfig,
+    stock: Stock,
+    roster: Roster,
+    relay_view: watch::Receiver<landbridge_protocol::frame::node::View>,
+    metrics: Metrics,
+    clock: Arc<dyn Clock>,
+) -> Server<Stock, Stock> {
+    let names = config.caches.iter().map(|cache| &cache.name);
+    Server {
+        site: config.site,
+        roster,
+        shelf: Arc::new(stock.clone()),
+        caches: Arc::new(config.caches.iter().map(|cache| (cache.name.clone(), cache.clone())).collect()),
+        limits: config.limits.clone(),
+        requests: names.map(|name| (name.clone(), metrics.cache(name))).collect(),
+        metrics,
+        relay_view,
+        subscriptions: stock,
+        clock,
+    }
+}
+
+async fn serve_http(listener: http::HttpListener, pages: Pages, end: CancellationToken) {
+    if let Err(error) = http::serve(listener, pages, end.cancelled_owned()).await {
+        tracing::error!(%error, "HTTP is not served any more");
+    }
+}
+
+async fn keep_up(metrics: Metrics, end: CancellationToken) {
+    let mut ticks = interval(UPKEEP_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            () = end.cancelled() => return,
+            _ = ticks.tick() => metrics.upkeep(),
+        }
+    }
+}
+
+async fn until(end: CancellationToken, task: impl Future<Output = ()>) {
+    tokio::select! {
+        biased;
+        () = end.cancelled() => (),
+        () = task => (),
+    }
+}

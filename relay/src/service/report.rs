@@ -1,0 +1,97 @@
+//! The relay, as an operator sees it.
+
+use std::{fmt, sync::Arc};
+
+use landbridge_protocol::{
+    error::Refusal,
+    frame::admin::{CacheReport, LinkReport, Status},
+    name::SiteName,
+    record::Merge,
+    vector::Vector,
+};
+use tokio::{sync::watch, time::Instant};
+
+use super::{links::Links, readiness::Readiness, shelf::Stock};
+use crate::{
+    admin::Operated,
+    config::{CacheConfig, RelayConfig, Replicate},
+    session::{Roster, show_view},
+};
+
+/// Everything that a report is made of.
+pub(super) struct Reporter {
+    pub(super) config: Arc<RelayConfig>,
+    pub(super) stock: Stock,
+    pub(super) roster: Roster,
+    pub(super) links: Links,
+    pub(super) readiness: watch::Receiver<Readiness>,
+    pub(super) started: Instant,
+}
+
+impl fmt::Debug for Reporter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Reporter({})", self.config.site)
+    }
+}
+
+impl Operated for Reporter {
+    fn status(&self) -> Status {
+        let Stock { store, clock } = &self.stock;
+        let now = clock.now();
+        let readiness = match &*self.readiness.borrow() {
+            Readiness::Draining => Readiness::Draining,
+            _ => Readiness::of(store, now),
+        };
+        let (log_live_bytes, log_dead_bytes) = store.log_bytes();
+        let (origin, head, seen, dropped) =
+            store.view(|replica| (replica.origin(), replica.head(), listed(replica.seen()), listed(replica.dropped())));
+        Status {
+            site: self.config.site,
+            origin: origin.to_string(),
+            software: env!("CARGO_PKG_VERSION").into(),
+            ready: readiness == Readiness::Ready,
+            not_ready_because: readiness.not_ready_because(),
+            head: head.get(),
+            uptime_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            log_live_bytes,
+            log_dead_bytes,
+            seen,
+            dropped,
+            sessions: self.roster.report(now),
+            links: self.links.reports(),
+            caches: self.config.caches.iter().map(|cache| self.cache(cache)).collect(),
+            site_view: show_view(&self.roster.view().borrow()),
+            relay_view: show_view(&self.links.view().borrow()),
+        }
+    }
+
+    async fn set_offline(&self, peer: SiteName, offline: bool) -> Result<LinkReport, Refusal> {
+        self.links.set_offline(peer, offline).await
+    }
+}
+
+impl Reporter {
+    fn cache(&self, cache: &CacheConfig) -> CacheReport {
+        let stats = self.stock.store.view(|replica| replica.stats(&cache.name)).unwrap_or_default();
+        CacheReport {
+            name: cache.name.clone(),
+            merge: match cache.merge {
+                Merge::Latest => "latest",
+                Merge::RemoveWins => "remove_wins",
+            }
+            .into(),
+            replicate: match cache.replicate {
+                Replicate::Async => "async",
+                Replicate::Local => "local",
+            }
+            .into(),
+            entries: stats.entries,
+            tombstones: stats.tombstones,
+            bytes: stats.bytes,
+        }
+    }
+}
+
+fn listed(vector: &Vector) -> Vec<(String, u64)> {
+    vector.iter().map(|(origin, clock)| (origin.to_string(), clock.bits())).collect()
+}

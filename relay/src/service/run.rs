@@ -1,0 +1,91 @@
+//! `landbridge run`: a relay as a process.
+
+use std::{
+    io::{self, Write},
+    path::Path,
+    sync::Arc,
+};
+
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use super::{LocalAddrs, Service, ServiceOptions, StartError};
+use crate::{
+    clock::SystemClock,
+    config::{ConfigError, RelayConfig},
+    metrics::Metrics,
+};
+
+/// The environment's variable that says what is logged, such as `debug` or `landbridge_relay::link=trace`.
+const LOG_VARIABLE: &str = "LANDBRIDGE_LOG";
+
+/// Why `run` ended otherwise than by a signal.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The configuration is not good.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The relay does not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The process lacks what it needs: threads, signals, a standard output.
+    #[error("the relay can't run as a process: {0}")]
+    Process(#[from] io::Error),
+}
+
+/// Runs a relay until SIGTERM or Ctrl-C, then drains it. Where it listens is printed on standard output, and `ready` on a
+/// line of its own once it serves; the log goes to standard error.
+pub fn run(config: &Path, recover: bool) -> Result<(), RunError> {
+    log_to_stderr();
+    let config = RelayConfig::load(config)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let ran = runtime.block_on(serve(config, recover));
+    // What still runs was cut off by the drain's deadline: nothing waits for it.
+    runtime.shutdown_background();
+    ran
+}
+
+async fn serve(config: RelayConfig, recover: bool) -> Result<(), RunError> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (site, drain_timeout) = (config.site, config.limits.drain_timeout);
+    let options = ServiceOptions { recover, clock: Arc::new(SystemClock), metrics: Metrics::new() };
+    let service = tokio::select! {
+        biased;
+        // Nobody has been served, and the store begins where it ended.
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+        service = Service::start(config, options) => service?,
+    };
+    let LocalAddrs { nodes, peers, admins, http } = service.local_addrs();
+    print(&format!(
+        "relay of {site} listens\n  nodes  {nodes}\n  peers  {peers}\n  admins {admins}\n  http   http://{http}/\n"
+    ))?;
+    let ready = async {
+        service.ready().await;
+        print("ready\n")?;
+        std::future::pending::<io::Result<()>>().await
+    };
+    tokio::select! {
+        biased;
+        _ = terminate.recv() => tracing::info!("SIGTERM: drains"),
+        _ = interrupt.recv() => tracing::info!("Ctrl-C: drains"),
+        failed = ready => failed?,
+    }
+    let in_order = service.shutdown(drain_timeout.into()).await;
+    tracing::info!(in_order, "ended");
+    Ok(())
+}
+
+fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new("info"));
+    let made = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).try_init();
+    if made.is_err() {
+        tracing::debug!("a log was there already");
+    }
+}

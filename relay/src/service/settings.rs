@@ -1,0 +1,60 @@
+//! What the configuration means to the parts: theirs are plain values, without files and lines.
+
+use landbridge_protocol::version::RunId;
+
+use crate::{
+    config::{self, RelayConfig},
+    engine::{
+        guards::Guards,
+        replica::{CacheConfig, ReplicaConfig, Replicate},
+    },
+    store::{StoreLimits, StoreOptions},
+};
+
+/// What decides by rules must know.
+pub(super) fn replica(config: &RelayConfig) -> ReplicaConfig {
+    let replication = &config.replication;
+    ReplicaConfig {
+        site: config.site,
+        peers: config.peers.iter().map(|peer| peer.site).collect(),
+        caches: config.caches.iter().map(|cache| (cache.name.clone(), self::cache(cache))).collect(),
+        max_clock_skew: replication.max_clock_skew,
+        tombstone_min_age: replication.tombstone_min_age,
+        tombstone_max_age: replication.tombstone_max_age,
+        max_tombstones: replication.max_tombstones as u64,
+        forward_after: replication.forward_after,
+        fill_wait: replication.fill_wait,
+        guards: Guards::all(),
+    }
+}
+
+fn cache(cache: &config::CacheConfig) -> CacheConfig {
+    CacheConfig {
+        merge: cache.merge,
+        replicate: match cache.replicate {
+            config::Replicate::Async => Replicate::Async,
+            config::Replicate::Local => Replicate::Local,
+        },
+        lifespan: cache.lifespan,
+        max_entry_bytes: u32::try_from(cache.max_entry_bytes.get()).unwrap_or(u32::MAX),
+    }
+}
+
+/// What the store is opened with, for a run of that number.
+pub(super) fn store(config: &RelayConfig, recover: bool, run: RunId) -> StoreOptions {
+    let limits = &config.limits;
+    StoreOptions {
+        dir: config.store.dir.clone(),
+        fsync: config.store.fsync,
+        recover,
+        replica: replica(config),
+        run,
+        limits: StoreLimits {
+            max_inbox_commands: limits.max_inbox,
+            max_group_commands: limits.max_commit_commands,
+            max_group_bytes: limits.max_commit_bytes.as_usize(),
+            min_free_bytes: config.store.min_free_bytes.get(),
+            ..StoreLimits::default()
+        },
+    }
+}

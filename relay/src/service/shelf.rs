@@ -1,0 +1,97 @@
+//! The store, as sessions see it.
+
+use std::{fmt, sync::Arc};
+
+use landbridge_protocol::{
+    error::Refusal,
+    frame::node::{Entry, Page},
+    name::CacheName,
+    record::Key,
+    version::{self, RunId},
+};
+use tokio::sync::oneshot;
+
+use super::readiness::Readiness;
+use crate::{
+    clock::Clock,
+    engine::command::{Command, Decided},
+    session::{PageOf, Shelf},
+    store::Store,
+};
+
+/// Bytes of an entry besides key and value, about.
+const ENTRY_OVERHEAD: usize = 64;
+
+/// A store and the time.
+#[derive(Clone)]
+pub(super) struct Stock {
+    pub(super) store: Store,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+impl fmt::Debug for Stock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Stock")
+    }
+}
+
+impl Shelf for Stock {
+    fn run(&self) -> RunId {
+        self.store.view(|replica| replica.origin().run)
+    }
+
+    fn clock(&self) -> version::Clock {
+        self.store.view(|replica| replica.clock())
+    }
+
+    fn ready(&self) -> Result<(), Refusal> {
+        Readiness::of(&self.store, self.clock.now()).check()
+    }
+
+    fn entry(&self, cache: &CacheName, key: &Key) -> Result<Option<Entry>, Refusal> {
+        self.store.entry(cache, key)
+    }
+
+    fn contains(&self, cache: &CacheName, key: &Key) -> bool {
+        let now = self.clock.now();
+        self.store.view(|replica| replica.live(cache, key, now).is_some())
+    }
+
+    fn size(&self, cache: &CacheName) -> u64 {
+        self.store.view(|replica| replica.stats(cache)).map_or(0, |stats| stats.entries)
+    }
+
+    fn page(&self, of: PageOf) -> Result<Page, Refusal> {
+        let PageOf { cache, prefix, mut after, entries: most, bytes: room, values } = of;
+        let (mut entries, mut bytes) = (Vec::new(), 0);
+        // Again where all that was found is gone by the time that it is read: a page without entries has none after it.
+        loop {
+            let now = self.clock.now();
+            let found = self
+                .store
+                .view(|replica| replica.entries(&cache, &prefix, after.as_ref(), most.saturating_add(1), now));
+            let cut_short = found.len() > most;
+            for (key, slot) in found.into_iter().take(most) {
+                after = Some(key.clone());
+                bytes += key.as_bytes().len() + ENTRY_OVERHEAD + if values { slot.value_bytes as usize } else { 0 };
+                if bytes > room && !entries.is_empty() {
+                    return Ok(Page { entries, more: true });
+                }
+                let bare = Entry {
+                    key: key.clone(),
+                    version: slot.version,
+                    deadline: slot.deadline,
+                    value: bytes::Bytes::new(),
+                };
+                entries.extend(if values { self.store.entry(&cache, &key)? } else { Some(bare) });
+            }
+            if !cut_short || !entries.is_empty() {
+                return Ok(Page { entries, more: cut_short });
+            }
+        }
+    }
+
+    async fn place(&self, command: Command) -> oneshot::Receiver<Decided> {
+        self.store.place(command).await
+    }
+}

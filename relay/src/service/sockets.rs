@@ -1,0 +1,84 @@
+//! The sockets: bound before anything else, so that a port in use is told at once.
+
+use std::{
+    io,
+    net::{SocketAddr, UdpSocket},
+    sync::Arc,
+};
+
+use landbridge_protocol::frame::{ALPN_ADMIN, ALPN_NODE, ALPN_PEER};
+use quinn::{Endpoint, EndpointConfig, TokioRuntime};
+
+use super::error::StartError;
+use crate::{
+    certs::Credentials,
+    config::RelayConfig,
+    http::{self, HttpListener},
+};
+
+/// Where a relay can be reached: with the ports that were given where 0 was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LocalAddrs {
+    /// Nodes, UDP.
+    pub nodes: SocketAddr,
+    /// Peers, UDP.
+    pub peers: SocketAddr,
+    /// Operators, UDP.
+    pub admins: SocketAddr,
+    /// HTTP, TCP.
+    pub http: SocketAddr,
+}
+
+/// All of them.
+pub(super) struct Sockets {
+    /// One to three: each of the three protocols is spoken on one.
+    pub(super) endpoints: Vec<Endpoint>,
+    pub(super) http: HttpListener,
+    pub(super) addresses: LocalAddrs,
+}
+
+impl Sockets {
+    /// Binds what the configuration names.
+    pub(super) fn bind(config: &RelayConfig, credentials: &Credentials) -> Result<Self, StartError> {
+        let mut alpns = vec![ALPN_NODE];
+        let mut endpoints = Vec::new();
+        let mut apart = |address: Option<SocketAddr>, setting, alpn| match address {
+            Some(address) => {
+                let (endpoint, bound) = endpoint(config, credentials, address, setting, &[alpn])?;
+                endpoints.push(endpoint);
+                Ok(Some(bound))
+            }
+            None => {
+                alpns.push(alpn);
+                Ok::<_, StartError>(None)
+            }
+        };
+        let peers = apart(config.listen_peers, "listen_peers", ALPN_PEER)?;
+        let admins = apart(config.listen_admin, "listen_admin", ALPN_ADMIN)?;
+        let (main, nodes) = endpoint(config, credentials, config.listen, "listen", &alpns)?;
+        endpoints.push(main);
+        let http = http::bind(config.http_address(nodes.port()))?;
+        let addresses =
+            LocalAddrs { nodes, peers: peers.unwrap_or(nodes), admins: admins.unwrap_or(nodes), http: http.address() };
+        Ok(Self { endpoints, http, addresses })
+    }
+}
+
+fn endpoint(
+    config: &RelayConfig,
+    credentials: &Credentials,
+    address: SocketAddr,
+    setting: &'static str,
+    alpns: &[&[u8]],
+) -> Result<(Endpoint, SocketAddr), StartError> {
+    let server = credentials.server(alpns, &config.limits)?;
+    let refused = |source: io::Error| match source.kind() {
+        io::ErrorKind::AddrInUse => StartError::AddressInUse { address, setting },
+        _ => StartError::Socket { address, setting, source },
+    };
+    let socket = UdpSocket::bind(address).map_err(refused)?;
+    let endpoint = Endpoint::new(EndpointConfig::default(), Some(server), socket, Arc::new(TokioRuntime));
+    let endpoint = endpoint.map_err(refused)?;
+    let bound = endpoint.local_addr().map_err(refused)?;
+    Ok((endpoint, bound))
+}
