@@ -1,8 +1,25 @@
 //! Links: this relay's outgoing streams to its peers, and theirs to it.
 //!
-//! [`RelayView`] keeps which relays stream with this one both ways, publishes each change and logs it. It is told by
-//! whoever runs the streams; it knows nothing of frames, of the store, or of sessions, which only watch it.
+//! ```text
+//!  Store ─ published, read_log ─►  sending (engine's Sender + a stream)  ── batches ──►  peer's receiving
+//!    ▲ └──── commands, decided ──►          │ Way::Out                                      (its store)
+//!    │                                      ▼
+//!    │                                  RelayView ─► sessions
+//!    │                                      ▲ Way::In
+//!    └── commands in order ──  receiving (checks, tenancy, pipeline)  ◄── batches ──  peer's sending
+//! ```
+//!
+//! [`Links`] owns a task per peer that carries out what the engine's sender wants, and one per incoming connection. What is
+//! to be said and when is decided in the engine; what a peer may do to the store, by the writer. It knows nothing of
+//! nodes and sessions, which only watch the view.
 
+mod dial;
+mod links;
+mod peer;
+mod pipeline;
+mod receiving;
+mod sending;
 mod view;
 
+pub use links::{Links, LinksOptions};
 pub use view::{Described, RelayView, Way};

@@ -114,6 +114,11 @@ impl<F> FrameQueue<F> {
         self.0.reserve().await.map(Room).map_err(|_| QueueClosed)
     }
 
+    /// Whether a frame can be queued at once.
+    pub fn has_room(&self) -> bool {
+        self.0.capacity() > 0
+    }
+
     /// Queues the frame if there is room at once; gives it back otherwise.
     pub fn try_send(&self, request: u64, frame: F) -> Result<(), F> {
         self.0.try_send((request, frame)).map_err(|error| error.into_inner().1)

@@ -1,0 +1,171 @@
+//! All links of a relay: started, reported on and stopped together.
+
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+
+use landbridge_protocol::{
+    error::{ErrorCode, Refusal},
+    frame::{admin::LinkReport, node::View},
+    name::SiteName,
+};
+use tokio::sync::watch;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    peer::Peer,
+    receiving::{self, Tenancies},
+    sending,
+    view::RelayView,
+};
+use crate::{
+    certs::CertsError,
+    clock::Clock,
+    engine::link::SenderConfig,
+    metrics::Metrics,
+    store::Store,
+    transport::{Admitted, Dialler, close},
+};
+
+/// What links are started with.
+pub struct LinksOptions {
+    /// This relay's site.
+    pub site: SiteName,
+    /// The peers: site, address (`host:port`), and whether its link begins offline.
+    pub peers: Vec<(SiteName, String, bool)>,
+    /// What is replicated, and where it comes to.
+    pub store: Store,
+    /// Where the time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// What peers are dialled with: asked for at each dial, so that certificates can be changed while the relay runs.
+    pub credentials: Arc<dyn Fn() -> Result<quinn::ClientConfig, CertsError> + Send + Sync>,
+    /// Bounds and rhythms of each link.
+    pub sender: SenderConfig,
+    /// How long a dial may take, with its handshakes.
+    pub connect_timeout: Duration,
+    /// Where is counted.
+    pub metrics: Metrics,
+}
+
+impl fmt::Debug for LinksOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LinksOptions").field("site", &self.site).field("peers", &self.peers).finish_non_exhaustive()
+    }
+}
+
+/// What the tasks of all links share.
+pub(super) struct Shared {
+    pub(super) site: SiteName,
+    pub(super) store: Store,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) credentials: Arc<dyn Fn() -> Result<quinn::ClientConfig, CertsError> + Send + Sync>,
+    pub(super) config: SenderConfig,
+    pub(super) connect_timeout: Duration,
+    pub(super) metrics: Metrics,
+    pub(super) dialler: Dialler,
+    pub(super) view: RelayView,
+    pub(super) tenancies: Tenancies,
+    pub(super) stop: CancellationToken,
+    tasks: TaskTracker,
+    peers: BTreeMap<SiteName, Arc<Peer>>,
+}
+
+/// A relay's links, both ways. Cheap to clone. To be ended by [`Links::shutdown`].
+#[derive(Clone)]
+pub struct Links(Arc<Shared>);
+
+impl fmt::Debug for Links {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Links").field("site", &self.0.site).finish_non_exhaustive()
+    }
+}
+
+impl Links {
+    /// Starts a link to each peer. To be called on a tokio runtime.
+    pub fn start(options: LinksOptions) -> Self {
+        let LinksOptions { site, peers, store, clock, credentials, sender, connect_timeout, metrics } = options;
+        let made = peers.into_iter().map(|(peer, address, offline)| {
+            let made = Peer::new(peer, address, sender.clone(), metrics.link(peer), seed());
+            if offline {
+                made.set_offline(true, &store, clock.now());
+            }
+            (peer, Arc::new(made))
+        });
+        let peers = made.collect();
+        let shared = Arc::new(Shared {
+            site,
+            store,
+            clock,
+            credentials,
+            config: sender,
+            connect_timeout,
+            metrics,
+            dialler: Dialler::new(),
+            view: RelayView::new(site),
+            tenancies: Tenancies::default(),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            peers,
+        });
+        for peer in shared.peers.values() {
+            shared.tasks.spawn(sending::run(shared.clone(), peer.clone()));
+        }
+        Self(shared)
+    }
+
+    /// Takes in the connection of a peer's link, until it ends.
+    pub fn receive(&self, admitted: Admitted) {
+        let shared = &self.0;
+        let site = admitted.peer.site;
+        match shared.peers.get(&site) {
+            Some(peer) => drop(shared.tasks.spawn(receiving::receive(shared.clone(), peer.clone(), admitted))),
+            None => close(&admitted.connection, &unknown(site)),
+        }
+    }
+
+    /// Stops the link to the peer, and takes nothing from it, until [`Links::bring_online`]. Nothing is dropped meanwhile.
+    pub fn take_offline(&self, peer: SiteName) -> Result<LinkReport, Refusal> {
+        self.set_offline(peer, true)
+    }
+
+    /// Undoes [`Links::take_offline`]; the links go on where they were.
+    pub fn bring_online(&self, peer: SiteName) -> Result<LinkReport, Refusal> {
+        self.set_offline(peer, false)
+    }
+
+    /// Every link, by peer. Not to be called while looking at the store ([`Store::view`]), as this does so too.
+    pub fn reports(&self) -> Vec<LinkReport> {
+        self.0.peers.values().map(|peer| self.report(peer)).collect()
+    }
+
+    /// Who streams with this relay both ways, now and as it changes.
+    pub fn view(&self) -> watch::Receiver<View> {
+        self.0.view.subscribe()
+    }
+
+    /// Ends all links and everything that runs for them. The store is to be shut down after.
+    pub async fn shutdown(&self) {
+        self.0.stop.cancel();
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+        self.0.dialler.shutdown().await;
+    }
+
+    fn set_offline(&self, site: SiteName, offline: bool) -> Result<LinkReport, Refusal> {
+        let peer = self.0.peers.get(&site).ok_or_else(|| unknown(site))?;
+        peer.set_offline(offline, &self.0.store, self.0.clock.now());
+        tracing::info!(peer = %site, "link {}", if offline { "taken offline" } else { "brought online" });
+        Ok(self.report(peer))
+    }
+
+    fn report(&self, peer: &Peer) -> LinkReport {
+        peer.report(&self.0.store, &self.0.view, &*self.0.clock)
+    }
+}
+
+fn unknown(peer: SiteName) -> Refusal {
+    Refusal::new(ErrorCode::UnknownPeer, format!("no peer {peer} is configured at this relay"))
+}
+
+/// Jitter must differ between relays that broke at the same time; where there is no randomness it is merely worse.
+fn seed() -> u64 {
+    getrandom::u64().unwrap_or(0)
+}

@@ -1,0 +1,88 @@
+//! The receiving end: what peers' links bring goes to the writer in order, and its answers go back in order.
+
+mod checks;
+mod conversation;
+mod tenancy;
+
+use std::sync::Arc;
+
+use landbridge_protocol::{
+    error::{ErrorCode, Refusal},
+    frame::{MAX_FRAME_BYTES, ReceiverToSender},
+};
+use quinn::{RecvStream, SendStream, VarInt};
+use tokio::task::JoinSet;
+use tokio_util::task::AbortOnDropHandle;
+
+use self::conversation::Conversation;
+pub(super) use self::tenancy::Tenancies;
+use super::{links::Shared, peer::Peer};
+use crate::transport::{Admitted, FrameReader, close, frame_queue};
+
+/// Streams that a peer's connection may have: the one in use, and those that are ending.
+const MAX_STREAMS: u32 = 4;
+
+/// Answers that wait for the stream. A sender has a window of batches: one that leaves so many unread is broken.
+const QUEUED_ANSWERS: usize = 1024;
+
+/// Serves a peer's connection until it ends or the relay stops.
+pub(super) async fn receive(shared: Arc<Shared>, peer: Arc<Peer>, admitted: Admitted) {
+    let connection = &admitted.connection;
+    connection.set_max_concurrent_bi_streams(VarInt::from_u32(MAX_STREAMS));
+    let mut streams = JoinSet::new();
+    loop {
+        tokio::select! {
+            biased;
+            () = shared.stop.cancelled() => break,
+            Some(ended) = streams.join_next() => {
+                if let Err(error) = ended {
+                    tracing::error!(peer = %peer.site, %error, "an incoming stream's task broke");
+                }
+            }
+            opened = connection.accept_bi() => match opened {
+                Ok((send, recv)) => drop(streams.spawn(serve(shared.clone(), peer.clone(), send, recv))),
+                Err(error) => {
+                    tracing::debug!(peer = %peer.site, %error, "incoming connection ended");
+                    break;
+                }
+            },
+        }
+    }
+    while streams.join_next().await.is_some() {}
+    close(connection, &shutting_down());
+}
+
+/// Serves one stream; its end, if the sender is to know, is its last frame.
+async fn serve(shared: Arc<Shared>, peer: Arc<Peer>, send: SendStream, recv: RecvStream) {
+    let (queue, writer) = frame_queue(send, QUEUED_ANSWERS);
+    let site = peer.site;
+    let writing = AbortOnDropHandle::new(tokio::spawn(async move {
+        if let Err(error) = writer.run().await {
+            tracing::debug!(peer = %site, %error, "an incoming stream takes no more answers");
+        }
+    }));
+    let mut frames = FrameReader::new(recv, MAX_FRAME_BYTES);
+    let within = shared.config.silence.into();
+    if let Err(refusal) = Conversation::new(shared, peer, queue.clone()).run(&mut frames).await {
+        tracing::warn!(peer = %site, code = refusal.code, "incoming link refused: {refusal}");
+        if queue.try_send(0, ReceiverToSender::Refused(refusal)).is_err() {
+            tracing::debug!(peer = %site, "the refusal could not be said");
+        }
+    }
+    drop(queue);
+    // The last frames get out, unless nobody reads them.
+    match tokio::time::timeout(within, writing).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(peer = %site, %error, "an incoming stream's writer broke"),
+        Err(_) => tracing::debug!(peer = %site, "an incoming stream's last answers were not taken"),
+    }
+}
+
+/// What a command is answered whose writer has ended.
+pub(super) fn gone() -> Refusal {
+    Refusal::new(ErrorCode::ShuttingDown, "the relay is shutting down; try again when it is back")
+}
+
+fn shutting_down() -> Refusal {
+    Refusal::new(ErrorCode::ShuttingDown, "the relay shuts down")
+}
