@@ -6,11 +6,12 @@ use landbridge_protocol::name::SiteName;
 use rustls_pki_types::CertificateDer;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{links::Links, report::Reporter, shelf::Stock};
+use super::{report::Reporter, shelf::Stock};
 use crate::{
     admin,
     certs::{Authority, Peer, RefusedBecause, RefusedConnection, Role},
     clock::Clock,
+    link::Links,
     metrics::{Bound, Metrics},
     session::{self, Server},
     transport::{Admitted, Door},
@@ -47,10 +48,7 @@ impl Door for Entrance {
         let stop = self.stop.clone();
         match admitted.peer.role {
             Role::Node => drop(self.tasks.spawn(session::serve(self.sessions.clone(), admitted, stop))),
-            Role::Peer => {
-                let links = self.links.clone();
-                self.tasks.spawn(async move { links.receive(admitted).await });
-            }
+            Role::Peer => self.links.receive(admitted),
             Role::Admin => {
                 let (reporter, site, timeout) = (self.reporter.clone(), self.site, self.hello_timeout);
                 self.tasks.spawn(async move { admin::serve(&*reporter, site, timeout, admitted, stop).await });

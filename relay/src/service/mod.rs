@@ -12,7 +12,6 @@
 mod entrance;
 mod error;
 mod feed;
-mod links;
 mod readiness;
 mod report;
 mod run;
@@ -28,7 +27,7 @@ use std::{
     time::Duration,
 };
 
-use landbridge_protocol::version::RunId;
+use landbridge_protocol::{frame::ALPN_PEER, version::RunId};
 use quinn::Endpoint;
 use tokio::{
     sync::watch,
@@ -39,7 +38,7 @@ use tokio_util::{
     task::TaskTracker,
 };
 
-use self::{entrance::Entrance, links::Links, readiness::Readiness, report::Reporter, shelf::Stock, sockets::Sockets};
+use self::{entrance::Entrance, readiness::Readiness, report::Reporter, shelf::Stock, sockets::Sockets};
 pub use self::{
     error::StartError,
     run::{RunError, run},
@@ -51,6 +50,7 @@ use crate::{
     clock::Clock,
     config::RelayConfig,
     http::{self, Pages},
+    link::{Links, LinksOptions},
     metrics::{Bound, Metrics},
     session::{Roster, Server},
     store::Store,
@@ -125,7 +125,8 @@ impl Service {
         let stock = Stock { store: store.clone(), clock: clock.clone() };
         let (tell, readiness) = watch::channel(Readiness::Recovering);
         behind.spawn(until(end.clone(), readiness::follow(stock.clone(), tell.clone())));
-        let links = Links::start(config.clone());
+        let links = Links::start(link_options(&config, credentials, store.clone(), clock.clone(), metrics.clone()));
+        behind.spawn(end_links(links.clone(), end.clone()));
         let roster = Roster::new(config.limits.max_sessions);
         let made = Arc::new(Reporter {
             config: config.clone(),
@@ -237,6 +238,26 @@ async fn open(
     Ok(store)
 }
 
+fn link_options(
+    config: &RelayConfig,
+    credentials: Credentials,
+    store: Store,
+    clock: Arc<dyn Clock>,
+    metrics: Metrics,
+) -> LinksOptions {
+    let limits = config.limits.clone();
+    LinksOptions {
+        site: config.site,
+        peers: settings::peers(config),
+        store,
+        clock,
+        credentials: Arc::new(move || credentials.client(ALPN_PEER, &limits)),
+        sender: settings::sender(config),
+        connect_timeout: config.replication.connect_timeout.into(),
+        metrics,
+    }
+}
+
 fn sessions(
     config: &RelayConfig,
     stock: Stock,
@@ -276,6 +297,12 @@ async fn keep_up(metrics: Metrics, end: CancellationToken) {
             _ = ticks.tick() => metrics.upkeep(),
         }
     }
+}
+
+/// Where nobody ends them in order before.
+async fn end_links(links: Links, end: CancellationToken) {
+    end.cancelled().await;
+    links.shutdown().await;
 }
 
 async fn until(end: CancellationToken, task: impl Future<Output = ()>) {

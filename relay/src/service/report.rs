@@ -11,10 +11,11 @@ use landbridge_protocol::{
 };
 use tokio::{sync::watch, time::Instant};
 
-use super::{links::Links, readiness::Readiness, shelf::Stock};
+use super::{readiness::Readiness, shelf::Stock};
 use crate::{
     admin::Operated,
     config::{CacheConfig, RelayConfig, Replicate},
+    link::Links,
     session::{Roster, show_view},
 };
 
@@ -66,7 +67,7 @@ impl Operated for Reporter {
     }
 
     async fn set_offline(&self, peer: SiteName, offline: bool) -> Result<LinkReport, Refusal> {
-        self.links.set_offline(peer, offline).await
+        if offline { self.links.take_offline(peer) } else { self.links.bring_online(peer) }
     }
 }
 

@@ -1,11 +1,12 @@
 //! What the configuration means to the parts: theirs are plain values, without files and lines.
 
-use landbridge_protocol::version::RunId;
+use landbridge_protocol::{name::SiteName, version::RunId};
 
 use crate::{
     config::{self, RelayConfig},
     engine::{
         guards::Guards,
+        link::{Backoff, SenderConfig},
         replica::{CacheConfig, ReplicaConfig, Replicate},
     },
     store::{StoreLimits, StoreOptions},
@@ -57,4 +58,23 @@ pub(super) fn store(config: &RelayConfig, recover: bool, run: RunId) -> StoreOpt
             ..StoreLimits::default()
         },
     }
+}
+
+/// How each link behaves.
+pub(super) fn sender(config: &RelayConfig) -> SenderConfig {
+    let replication = &config.replication;
+    SenderConfig {
+        window: replication.max_batches_in_flight,
+        batch_bytes: replication.max_batch_bytes.as_usize(),
+        batch_records: replication.max_batch_records,
+        heartbeat_every: replication.heartbeat_every,
+        silence: config.limits.idle_timeout,
+        backoff: Backoff { first: replication.backoff_min, cap: replication.backoff_max },
+        ..SenderConfig::default()
+    }
+}
+
+/// The peers, as links take them.
+pub(super) fn peers(config: &RelayConfig) -> Vec<(SiteName, String, bool)> {
+    config.peers.iter().map(|peer| (peer.site, peer.address.to_string(), peer.offline)).collect()
 }

@@ -30,19 +30,23 @@ fn certificates() -> TempDir {
 }
 
 fn config(dir: &Path) -> RelayConfig {
+    config_of("site1", dir)
+}
+
+fn config_of(site: &str, dir: &Path) -> RelayConfig {
     let text = r#"
-        site = "site1"
+        site = "SITE"
         listen = "127.0.0.1:0"
         listen_http = "127.0.0.1:0"
         [store]
-        dir = "store"
+        dir = "SITE.store"
         fsync = false
         [tls]
-        certificate = "site1.relay.pem"
-        key = "site1.relay.key"
+        certificate = "SITE.relay.pem"
+        key = "SITE.relay.key"
         trust = "ca.pem"
     "#;
-    RelayConfig::parse(text, dir).unwrap()
+    RelayConfig::parse(&text.replace("SITE", site), dir).unwrap()
 }
 
 async fn start(config: RelayConfig) -> Result<Service, StartError> {
@@ -58,8 +62,27 @@ async fn relay(dir: &TempDir) -> Service {
 
 fn node(dir: &TempDir, service: &Service, name: &str) -> ClientBuilder {
     let file = |ending: &str| dir.path().join(format!("{name}.{ending}"));
-    let builder = Client::builder().site("site1").node(name).relay(service.local_addrs().nodes);
+    let site = service.status().site;
+    let builder = Client::builder().site(site.as_str()).node(name).relay(service.local_addrs().nodes);
     builder.identity_files(file("pem"), file("key"), dir.path().join("ca.pem")).connect_timeout(PATIENCE)
+}
+
+/// Two relays that have each other as peers, both ready.
+async fn two_relays(dir: &TempDir) -> [Service; 2] {
+    let sockets = [(); 2].map(|()| std::net::UdpSocket::bind("127.0.0.1:0").unwrap());
+    let addresses = sockets.map(|socket| socket.local_addr().unwrap());
+    let mut started = Vec::new();
+    for (own, other) in [(0, 1), (1, 0)] {
+        let names = ["site1", "site2"];
+        let mut config = RelayConfig { listen: addresses[own], ..config_of(names[own], dir.path()) };
+        let address = addresses[other].to_string().parse().unwrap();
+        config.peers.push(crate::config::PeerConfig { site: site(names[other]), address, offline: false });
+        started.push(start(config).await.unwrap());
+    }
+    for service in &started {
+        soon(service.ready()).await;
+    }
+    started.try_into().expect("there are two")
 }
 
 async fn soon<T>(future: impl Future<Output = T>) -> T {
@@ -166,7 +189,7 @@ async fn a_listener_hears_resumes_and_is_told_of_a_gap() {
     client.close().await;
     assert!(service.shutdown(PATIENCE).await);
 
-    std::fs::remove_dir_all(dir.path().join("store")).unwrap();
+    std::fs::remove_dir_all(dir.path().join("site1.store")).unwrap();
     let service = relay(&dir).await;
     let client = node(&dir, &service, "node11").connect().await.unwrap();
     let sessions = client.cache::<String, String>("sessions").unwrap();
@@ -225,4 +248,35 @@ async fn a_fresh_store_with_a_peer_is_not_ready_before_it_is_filled() {
     let error = client.raw("sessions").unwrap().get("a").await.unwrap_err();
     assert!(error.to_string().contains("waits for a peer"), "{error}");
     assert!(service.shutdown(PATIENCE).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_written_at_one_site_is_heard_and_read_at_the_other() {
+    let dir = certificates();
+    let [one, two] = two_relays(&dir).await;
+    let client = node(&dir, &one, "node11").connect().await.unwrap();
+    let here = client.cache::<String, String>("sessions").unwrap();
+    let other = node(&dir, &two, "node21").connect().await.unwrap();
+    let there = other.cache::<String, String>("sessions").unwrap();
+    let mut listener = there.listen().snapshot().start().await.unwrap();
+    assert_eq!(told(&next(&mut listener).await), "snapshot end");
+    here.put("a", &"1".to_owned()).await.unwrap();
+    assert_eq!(told(&next(&mut listener).await), "created a=1");
+    assert_eq!(there.get("a").await.unwrap().as_deref(), Some("1"));
+    let mut views = other.relay_views();
+    soon(views.wait_for(|view| view.members.len() == 2)).await.unwrap();
+
+    let report = one.reporter.set_offline(site("site2"), true).await.unwrap();
+    assert_eq!(report.state, "offline");
+    soon(views.wait_for(|view| view.members.len() == 1)).await.unwrap();
+    here.put("a", &"2".to_owned()).await.unwrap();
+    there.put("b", &"3".to_owned()).await.unwrap();
+    assert_eq!(told(&next(&mut listener).await), "created b=3");
+    one.reporter.set_offline(site("site2"), false).await.unwrap();
+    assert_eq!(told(&next(&mut listener).await), "modified a=2");
+    let mut at_home = here.listen().snapshot().start().await.unwrap();
+    while !told(&next(&mut at_home).await).contains("b=3") {}
+    for service in [one, two] {
+        assert!(service.shutdown(PATIENCE).await);
+    }
 }
