@@ -16,7 +16,7 @@ use super::{
     group::Group,
     guards::Guard,
     header::PeerCursor,
-    index::MAX_ORIGINS,
+    index::{MAX_CACHES, MAX_ORIGINS},
     peer::PeerReport,
 };
 
@@ -158,6 +158,9 @@ impl Group<'_> {
         if cursor != Some(Cursor { run, through: batch.after }) {
             return Err(Refusal::new(ErrorCode::CursorMismatch, "the batch does not begin at this relay's cursor"));
         }
+        if batch.through.direct < batch.after.direct || batch.through.complete < batch.after.complete {
+            return Err(Refusal::new(ErrorCode::Malformed, "a batch that takes the cursor back"));
+        }
         let limit = self.base.config.max_clock_skew.get();
         let report = self.peer(peer)?;
         if report.skew_ms.is_some_and(|skew| skew.unsigned_abs() > limit) {
@@ -189,10 +192,17 @@ impl Group<'_> {
                 let why = format!("cache {} is configured differently at the two sites", record.cache);
                 return Err(Refusal::new(ErrorCode::ConfigMismatch, why));
             }
+            if record.birth > record.version {
+                return Err(Refusal::new(ErrorCode::Malformed, "a record of a life that began after it"));
+            }
             let keyless = record.kind == landbridge_protocol::record::Kind::Clear;
             if keyless != record.key.is_none() {
                 return Err(Refusal::new(ErrorCode::Malformed, "a clear has no key, and every other record has one"));
             }
+        }
+        let caches = records.iter().map(|record| &record.cache).chain(self.opened());
+        if self.base.index.caches_with(caches) > MAX_CACHES {
+            return Err(Refusal::new(ErrorCode::ConfigMismatch, "more caches than a relay has"));
         }
         let origins = records.iter().flat_map(|record| [&record.version.origin, &record.birth.origin]);
         // Groups hold far fewer records than are left over here, so that the bound holds for a group as well.

@@ -193,6 +193,11 @@ impl<'a> Group<'a> {
         all.into_iter().collect()
     }
 
+    /// The caches that the group has changed or opened.
+    pub(crate) fn opened(&self) -> impl Iterator<Item = &CacheName> {
+        self.changes.keys()
+    }
+
     /// The caches known by now, in order.
     pub(crate) fn cache_names(&self) -> std::collections::BTreeSet<CacheName> {
         self.base.index.caches().map(|(name, _)| name).chain(self.changes.keys()).cloned().collect()
@@ -266,15 +271,20 @@ impl<'a> Group<'a> {
         old.filter(|old| !passed(old)).map_or(sequence, |old| old.stands_from)
     }
 
+    /// Remembers what a record says of the write that made it, also where the record itself is not kept.
+    pub(crate) fn note(&mut self, record: &Record) {
+        if let Some((token, told)) = told_by(record) {
+            self.told.entry(token).or_insert(told);
+        }
+    }
+
     /// Puts a record at the end of the log, in place of what its key had.
     pub(crate) fn append(&mut self, record: Record) {
         let sequence = self.core.head.next();
         self.core.head = sequence;
         self.bytes +=
             RECORD_OVERHEAD_BYTES + record.key.as_ref().map_or(0, |key| key.as_bytes().len()) + record.value.len();
-        if let Some((token, told)) = told_by(&record) {
-            self.told.entry(token).or_insert(told);
-        }
+        self.note(&record);
         if Self::is_dead(record.kind) {
             let due = self.now.after(self.base.config.tombstone_min_age);
             self.core.sweep_at = Some(self.core.sweep_at.map_or(due, |at| at.min(due)));

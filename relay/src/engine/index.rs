@@ -17,6 +17,8 @@ use landbridge_protocol::{
 
 use super::slot::{Slot, is_below};
 
+/// Caches that an index has at most, those included that only peers have.
+pub(crate) const MAX_CACHES: usize = 1024;
 /// Origins that an index can tell apart.
 pub(crate) const MAX_ORIGINS: usize = u16::MAX as usize;
 
@@ -146,6 +148,12 @@ impl Index {
         let keys = BTreeMap::new();
         let cache = CacheIndex { number, merge, clear: None, keys, entries: 0, dead: 0, bytes: 0 };
         self.caches.insert(name.clone(), cache);
+    }
+
+    /// The number of caches, were these to come in.
+    pub(crate) fn caches_with<'a>(&self, more: impl Iterator<Item = &'a CacheName>) -> usize {
+        let new: BTreeSet<&CacheName> = more.filter(|name| !self.caches.contains_key(*name)).collect();
+        self.caches.len() + new.len()
     }
 
     pub(crate) fn cache(&self, name: &CacheName) -> Option<&CacheIndex> {

@@ -14,6 +14,7 @@ impl Group<'_> {
     /// A live record that V covers is known or outgrown, and never merged; a covered tombstone only onto a lower live
     /// record, as what it has ended may have come by another way. A clear's floor only rises, so it is always merged.
     pub(crate) fn merge(&mut self, record: Record) -> bool {
+        self.note(&record);
         let Some(key) = &record.key else {
             let higher = self.clear_of(&record.cache).is_none_or(|clear| clear.version < record.version);
             if higher {

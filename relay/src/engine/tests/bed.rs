@@ -24,47 +24,47 @@ use crate::engine::{
 };
 
 /// When each test begins.
-pub const START: Timestamp = Timestamp::from_millis(1_000_000);
+pub(super) const START: Timestamp = Timestamp::from_millis(1_000_000);
 /// A cache of each merge, and one that stays in its site.
-pub const LATEST: &str = "latest";
-pub const WINS: &str = "remove_wins";
-pub const LOCAL: &str = "local";
+pub(super) const LATEST: &str = "latest";
+pub(super) const WINS: &str = "remove_wins";
+pub(super) const LOCAL: &str = "local";
 
-pub fn site(name: &str) -> SiteName {
+pub(super) fn site(name: &str) -> SiteName {
     SiteName::new(name).expect("a name")
 }
-pub fn cache(name: &str) -> CacheName {
+pub(super) fn cache(name: &str) -> CacheName {
     CacheName::new(name).expect("a name")
 }
-pub fn key(name: &str) -> Key {
+pub(super) fn key(name: &str) -> Key {
     Key::new(name.as_bytes().to_vec()).expect("a key")
 }
-pub fn ms(millis: u64) -> Timestamp {
+pub(super) fn ms(millis: u64) -> Timestamp {
     START.after(Millis::new(millis))
 }
 /// The first run of a site.
-pub fn run(name: &str) -> RunId {
+pub(super) fn run(name: &str) -> RunId {
     RunId(u64::from(name.as_bytes()[0]))
 }
-pub fn origin(name: &str) -> Origin {
+pub(super) fn origin(name: &str) -> Origin {
     Origin { site: site(name), run: run(name) }
 }
 /// Written at a site so many milliseconds after the start.
-pub fn version(name: &str, millis: u64) -> Version {
+pub(super) fn version(name: &str, millis: u64) -> Version {
     Version { clock: Clock::at(ms(millis)), origin: origin(name) }
 }
 /// The vector that covers these versions.
-pub fn seen(versions: &[Version]) -> Vector {
+pub(super) fn seen(versions: &[Version]) -> Vector {
     versions.iter().map(|version| (version.origin, version.clock)).collect()
 }
-pub fn through(direct: u64, complete: u64) -> Through {
+pub(super) fn through(direct: u64, complete: u64) -> Through {
     Through { direct: Sequence::new(direct), complete: Sequence::new(complete) }
 }
-pub fn place(name: &str, of: &str) -> Place {
+pub(super) fn place(name: &str, of: &str) -> Place {
     Place { cache: cache(name), key: Some(key(of)) }
 }
 
-pub fn live(name: &str, of: &str, version: Version, value: &str) -> Record {
+pub(super) fn live(name: &str, of: &str, version: Version, value: &str) -> Record {
     Record {
         cache: cache(name),
         key: Some(key(of)),
@@ -80,14 +80,14 @@ pub fn live(name: &str, of: &str, version: Version, value: &str) -> Record {
         value: Bytes::copy_from_slice(value.as_bytes()),
     }
 }
-pub fn removed(name: &str, of: &str, version: Version, birth: Version) -> Record {
+pub(super) fn removed(name: &str, of: &str, version: Version, birth: Version) -> Record {
     Record { kind: Kind::Tombstone, birth, ..live(name, of, version, "") }
 }
-pub fn cleared(name: &str, version: Version) -> Record {
+pub(super) fn cleared(name: &str, version: Version) -> Record {
     Record { key: None, kind: Kind::Clear, ..live(name, "-", version, "") }
 }
 
-pub fn config(own: &str, peers: &[&str]) -> ReplicaConfig {
+pub(super) fn config(own: &str, peers: &[&str]) -> ReplicaConfig {
     let of = |merge, replicate| CacheConfig { merge, replicate, lifespan: None, max_entry_bytes: 64 };
     ReplicaConfig {
         site: site(own),
@@ -110,9 +110,9 @@ pub fn config(own: &str, peers: &[&str]) -> ReplicaConfig {
 
 /// The log of a relay: each commit, and which of its records can't be read.
 #[derive(Debug, Default, Clone)]
-pub struct Log {
-    pub commits: Vec<Commit>,
-    pub unreadable: bool,
+pub(super) struct Log {
+    pub(super) commits: Vec<Commit>,
+    pub(super) unreadable: bool,
 }
 
 impl Records for Log {
@@ -127,26 +127,26 @@ impl Records for Log {
 
 /// A relay under test.
 #[derive(Debug, Clone)]
-pub struct Relay {
-    pub replica: Replica,
-    pub log: Log,
-    pub now: Timestamp,
-    pub writes: u64,
+pub(super) struct Relay {
+    pub(super) replica: Replica,
+    pub(super) log: Log,
+    pub(super) now: Timestamp,
+    pub(super) writes: u64,
 }
 
 impl Relay {
     /// A fresh store.
-    pub fn fresh(config: ReplicaConfig) -> Self {
+    pub(super) fn fresh(config: ReplicaConfig) -> Self {
         let run = run(config.site.as_str());
         Self { replica: Replica::new(config, run, START), log: Log::default(), now: START, writes: 0 }
     }
 
     /// Site `a`, which serves, and its peers, none of which was reached yet.
-    pub fn serving(peers: &[&str]) -> Self {
+    pub(super) fn serving(peers: &[&str]) -> Self {
         Self::serving_with(config("a", peers))
     }
 
-    pub fn serving_with(config: ReplicaConfig) -> Self {
+    pub(super) fn serving_with(config: ReplicaConfig) -> Self {
         let wait = config.fill_wait;
         let mut relay = Self::fresh(ReplicaConfig { fill_wait: Millis::ZERO, ..config.clone() });
         relay.housekeep();
@@ -159,12 +159,12 @@ impl Relay {
     }
 
     /// Decides one command in a group of its own, and commits it.
-    pub fn step(&mut self, command: Command) -> Decided {
+    pub(super) fn step(&mut self, command: Command) -> Decided {
         self.steps([command]).pop().expect("one answer")
     }
 
     /// Decides commands in one group.
-    pub fn steps(&mut self, commands: impl IntoIterator<Item = Command>) -> Vec<Decided> {
+    pub(super) fn steps(&mut self, commands: impl IntoIterator<Item = Command>) -> Vec<Decided> {
         let mut group = self.replica.begin(self.now);
         let decided = commands.into_iter().map(|command| group.step(command, &self.log)).collect();
         let staged = group.finish();
@@ -173,7 +173,7 @@ impl Relay {
         decided
     }
 
-    pub fn write_of(&mut self, operation: Operation, name: &str, of: &str, value: &str) -> Write {
+    pub(super) fn write_of(&mut self, operation: Operation, name: &str, of: &str, value: &str) -> Write {
         self.writes += 1;
         Write {
             operation,
@@ -189,55 +189,55 @@ impl Relay {
         }
     }
 
-    pub fn write(&mut self, write: Write) -> Result<Outcome, Refusal> {
+    pub(super) fn write(&mut self, write: Write) -> Result<Outcome, Refusal> {
         written(self.step(command(write)))
     }
-    pub fn operate(&mut self, operation: Operation, name: &str, of: &str, value: &str) -> Outcome {
+    pub(super) fn operate(&mut self, operation: Operation, name: &str, of: &str, value: &str) -> Outcome {
         let write = self.write_of(operation, name, of, value);
         self.write(write).expect("decided")
     }
-    pub fn put(&mut self, name: &str, of: &str, value: &str) -> Version {
+    pub(super) fn put(&mut self, name: &str, of: &str, value: &str) -> Version {
         self.operate(Operation::Put, name, of, value).version.expect("done")
     }
-    pub fn remove(&mut self, name: &str, of: &str) -> Version {
+    pub(super) fn remove(&mut self, name: &str, of: &str) -> Version {
         self.operate(Operation::Remove, name, of, "").version.expect("done")
     }
-    pub fn put_for(&mut self, name: &str, of: &str, lifespan: Millis) -> Version {
+    pub(super) fn put_for(&mut self, name: &str, of: &str, lifespan: Millis) -> Version {
         let write = Write { lifespan: Some(lifespan), ..self.write_of(Operation::Put, name, of, "v") };
         self.write(write).expect("decided").version.expect("done")
     }
-    pub fn clear_command(&mut self, name: &str) -> Command {
+    pub(super) fn clear_command(&mut self, name: &str) -> Command {
         self.writes += 1;
         let token = WriteToken { client: ClientId(7), number: self.writes };
         Command::Clear { node: NodeName::new("node").expect("a name"), cache: cache(name), token, retry: None }
     }
-    pub fn clear(&mut self, name: &str) -> Version {
+    pub(super) fn clear(&mut self, name: &str) -> Version {
         let clear = self.clear_command(name);
         written(self.step(clear)).expect("decided").version.expect("done")
     }
-    pub fn housekeep(&mut self) {
+    pub(super) fn housekeep(&mut self) {
         self.step(Command::Housekeep).expect("never refused here");
     }
 
     /// The entry's value, where one can be read.
-    pub fn get(&self, name: &str, of: &str) -> Option<String> {
+    pub(super) fn get(&self, name: &str, of: &str) -> Option<String> {
         let slot = self.replica.live(&cache(name), &key(of), self.now)?;
         let record = self.log.record(slot.sequence).expect("a held record is in the log");
         Some(String::from_utf8(record.value.to_vec()).expect("text"))
     }
-    pub fn slot(&self, name: &str, of: &str) -> Option<Slot> {
+    pub(super) fn slot(&self, name: &str, of: &str) -> Option<Slot> {
         self.replica.slot(&cache(name), &key(of))
     }
-    pub fn kind(&self, name: &str, of: &str) -> Option<Kind> {
+    pub(super) fn kind(&self, name: &str, of: &str) -> Option<Kind> {
         Some(self.slot(name, of)?.kind)
     }
     /// The record that is held of a key.
-    pub fn record(&self, name: &str, of: &str) -> Record {
+    pub(super) fn record(&self, name: &str, of: &str) -> Record {
         self.log.record(self.slot(name, of).expect("held").sequence).expect("in the log")
     }
 
     /// What a peer says of itself in a handshake of its first run; tests change what matters to them.
-    pub fn introduction_of(&self, peer: &str, seen: Vector) -> Introduction {
+    pub(super) fn introduction_of(&self, peer: &str, seen: Vector) -> Introduction {
         Introduction {
             version_min: 1,
             version_max: 1,
@@ -255,12 +255,12 @@ impl Relay {
     }
 
     /// Both links with a peer open: handshakes both ways, and its stream begins at zero.
-    pub fn meet(&mut self, peer: &str, seen: Vector) {
+    pub(super) fn meet(&mut self, peer: &str, seen: Vector) {
         let introduction = self.introduction_of(peer, seen);
         self.meet_as(introduction);
     }
 
-    pub fn meet_as(&mut self, introduction: Introduction) {
+    pub(super) fn meet_as(&mut self, introduction: Introduction) {
         let (peer, run) = (introduction.site, introduction.run);
         for incoming in [false, true] {
             self.step(Command::Introduced { peer: Box::new(introduction.clone()), incoming })
@@ -269,14 +269,14 @@ impl Relay {
         self.step(Command::Started { peer, run, after: Through::default() }).expect("a good start");
     }
 
-    pub fn lose(&mut self, peer: &str) {
+    pub(super) fn lose(&mut self, peer: &str) {
         for incoming in [false, true] {
             self.step(Command::Lost { peer: site(peer), incoming }).expect("known");
         }
     }
 
     /// A batch that fits this relay's cursor, with a vector that claims its records and `claims`.
-    pub fn batch_of(&self, peer: &str, records: Vec<Record>, claims: &[Version]) -> Batch {
+    pub(super) fn batch_of(&self, peer: &str, records: Vec<Record>, claims: &[Version]) -> Batch {
         let after = self.replica.core.cursors.get(&site(peer)).map(|known| known.cursor.through).unwrap_or_default();
         let by = (records.len() as u64).max(1);
         let mut vector = seen(claims);
@@ -286,20 +286,20 @@ impl Relay {
         let through = through(after.direct.get() + by, after.complete.get() + by);
         Batch { after, through, vector, caught_up: true, runs: Vec::new(), records }
     }
-    pub fn apply(&mut self, peer: &str, records: Vec<Record>, claims: &[Version]) -> Decided {
+    pub(super) fn apply(&mut self, peer: &str, records: Vec<Record>, claims: &[Version]) -> Decided {
         let batch = self.batch_of(peer, records, claims);
         self.step(apply(peer, batch))
     }
-    pub fn heard(&mut self, peer: &str, past: Timestamp) {
+    pub(super) fn heard(&mut self, peer: &str, past: Timestamp) {
         let heard = Command::Heard { peer: site(peer), run: run(peer), past, skew_ms: 0 };
         self.step(heard).expect("the present run");
     }
 
-    pub fn reconcile_begin(&mut self, peer: &str, seen: Vector, dropped: Vector) -> Decided {
+    pub(super) fn reconcile_begin(&mut self, peer: &str, seen: Vector, dropped: Vector) -> Decided {
         let begin = ReconcileBegin { seen, dropped, head: Sequence::new(1_000) };
         self.step(Command::ReconcileBegin { peer: site(peer), run: run(peer), begin })
     }
-    pub fn reconcile_chunk(
+    pub(super) fn reconcile_chunk(
         &mut self,
         peer: &str,
         after: Option<Place>,
@@ -311,7 +311,7 @@ impl Relay {
     }
 
     /// What a restart on this log comes to, in a new run.
-    pub fn restarted(&self, run: RunId) -> Relay {
+    pub(super) fn restarted(&self, run: RunId) -> Relay {
         let config = self.replica.config().clone();
         let mut replica = Replica::new(config, run, self.now);
         for commit in &self.log.commits {
@@ -322,18 +322,43 @@ impl Relay {
     }
 }
 
-pub fn command(write: Write) -> Command {
+pub(super) fn command(write: Write) -> Command {
     Command::Write { node: NodeName::new("node").expect("a name"), write }
 }
-pub fn apply(peer: &str, batch: Batch) -> Command {
+pub(super) fn apply(peer: &str, batch: Batch) -> Command {
     Command::Apply { peer: site(peer), run: run(peer), batch: Box::new(batch) }
 }
-pub fn written(decided: Decided) -> Result<Outcome, Refusal> {
+pub(super) fn written(decided: Decided) -> Result<Outcome, Refusal> {
     match decided? {
         Answer::Written(outcome) => Ok(outcome),
         other => panic!("an answer to something else: {other:?}"),
     }
 }
-pub fn code(decided: Result<impl std::fmt::Debug, Refusal>) -> ErrorCode {
+pub(super) fn code(decided: Result<impl std::fmt::Debug, Refusal>) -> ErrorCode {
     decided.expect_err("must be refused").code().expect("a known code")
+}
+
+/// Site `a` with peer `b`, which has let a tombstone of `name` go: what was dropped.
+pub(super) fn with_dropped(name: &str) -> (Relay, Version) {
+    let mut relay = Relay::serving(&["b"]);
+    let removed = relay.remove(name, "gone");
+    relay.meet("b", seen(&[removed]));
+    relay.now = ms(20_000);
+    relay.heard("b", ms(20_000));
+    relay.housekeep();
+    assert_eq!((relay.slot(name, "gone"), relay.replica.dropped()), (None, &seen(&[removed])));
+    (relay, removed)
+}
+
+/// All that can be read at a relay: cache, key, version, deadline, value.
+pub(super) fn entries(relay: &Relay) -> Vec<(String, Key, Version, Option<Timestamp>, Bytes)> {
+    let mut all = Vec::new();
+    for name in relay.replica.caches().map(|(name, _)| name.clone()) {
+        for (key, slot) in relay.replica.entries(&name, b"", None, usize::MAX, relay.now) {
+            let record = relay.log.record(slot.sequence).expect("a held record is in the log");
+            assert_eq!((record.version, record.birth, record.kind), (slot.version, slot.birth, Kind::Live));
+            all.push((name.as_str().to_owned(), key, slot.version, slot.deadline, record.value));
+        }
+    }
+    all
 }

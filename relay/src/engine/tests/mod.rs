@@ -2,5 +2,8 @@
 
 mod bed;
 
+mod batches;
 mod handshakes;
+mod permutations;
+mod retries;
 mod writes;
