@@ -19,6 +19,8 @@ mod peer;
 mod pipeline;
 mod receiving;
 mod sending;
+#[cfg(test)]
+mod tests;
 mod view;
 
 pub use links::{Links, LinksOptions};

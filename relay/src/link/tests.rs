@@ -1,0 +1,371 @@
+//! Two relays' links over QUIC on loopback, each over a store in memory.
+
+use std::{
+    net::Ipv4Addr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use landbridge_protocol::{
+    error::ErrorCode,
+    frame::{
+        ALPN_PEER,
+        node::{Operation, Outcome, Write},
+    },
+    name::{CacheName, NodeName, SiteName},
+    record::{ClientId, Key, Merge, WriteToken},
+    time::Millis,
+    version::RunId,
+};
+use quinn::Endpoint;
+use rustls_pki_types::CertificateDer;
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+use super::{Links, LinksOptions};
+use crate::{
+    certs::{Authority, CertsError, Credentials, Development, Now, Peer, RefusedConnection, develop},
+    clock::{Clock, SystemClock},
+    config::{Limits, TlsConfig},
+    engine::{
+        command::{Answer, Command},
+        guards::Guards,
+        link::{Backoff, SenderConfig},
+        replica::{CacheConfig, ReplicaConfig, Replicate},
+    },
+    metrics::Metrics,
+    store::{Store, StoreLimits, StoreOptions, memory_log::MemoryLog},
+    transport::{self, AcceptLimits, Admitted, Door, close_in_order},
+};
+
+/// How long a test waits for what must happen.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn site(name: &str) -> SiteName {
+    SiteName::new(name).unwrap()
+}
+
+fn cache() -> CacheName {
+    CacheName::new("work").unwrap()
+}
+
+fn key(name: &str) -> Key {
+    Key::new(name.as_bytes().to_vec()).unwrap()
+}
+
+fn soon() -> Millis {
+    Millis::new(20)
+}
+
+fn replica_config(own: SiteName, peer: SiteName) -> ReplicaConfig {
+    let work =
+        CacheConfig { merge: Merge::Latest, replicate: Replicate::Async, lifespan: None, max_entry_bytes: 1 << 20 };
+    ReplicaConfig {
+        site: own,
+        peers: vec![peer],
+        caches: [(cache(), work)].into(),
+        max_clock_skew: Millis::from_secs(60),
+        tombstone_min_age: Millis::ZERO,
+        tombstone_max_age: Millis::from_secs(86_400),
+        max_tombstones: 1000,
+        forward_after: Millis::from_secs(2),
+        fill_wait: Millis::from_secs(30),
+        guards: Guards::all(),
+    }
+}
+
+/// Certificates, and where each site's relay is dialled.
+struct Region {
+    dir: TempDir,
+    addresses: [(SiteName, std::net::SocketAddr); 2],
+}
+
+impl Region {
+    fn credentials(&self, own: SiteName) -> Result<Credentials, CertsError> {
+        let trust = vec![self.dir.path().join("ca.pem")];
+        let tls = TlsConfig {
+            certificate: self.dir.path().join(format!("{own}.relay.pem")),
+            key: self.dir.path().join(format!("{own}.relay.key")),
+            trust_nodes: trust.clone(),
+            trust_peers: trust.clone(),
+            trust_admins: trust,
+        };
+        Credentials::load(&tls, Now::new(|| SystemClock.now()))
+    }
+
+    fn endpoint(&self, own: SiteName, at: std::net::SocketAddr) -> std::io::Result<Endpoint> {
+        let config = self.credentials(own).unwrap().server(&[ALPN_PEER], &Limits::default()).unwrap();
+        Endpoint::server(config, at)
+    }
+
+    /// An endpoint where one was until now, whose socket is closed by a task of its own.
+    async fn endpoint_again(&self, at: usize) -> Endpoint {
+        let (own, address) = self.addresses[at];
+        let opening = async {
+            let mut tick = tokio::time::interval(Duration::from_millis(5));
+            loop {
+                tick.tick().await;
+                if let Ok(endpoint) = self.endpoint(own, address) {
+                    return endpoint;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, opening).await.expect("the socket is free in time")
+    }
+}
+
+struct TestDoor {
+    authority: Authority,
+    links: Links,
+    /// What was let in, to be cut.
+    admitted: Arc<Mutex<Vec<quinn::Connection>>>,
+}
+
+impl Door for TestDoor {
+    fn authorize(&self, chain: &[CertificateDer<'static>], alpn: &[u8]) -> Result<Peer, RefusedConnection> {
+        self.authority.authorize(chain, alpn, SystemClock.now())
+    }
+
+    fn admitted(&self, admitted: Admitted) {
+        self.admitted.lock().unwrap().push(admitted.connection.clone());
+        self.links.receive(admitted);
+    }
+
+    fn refused(&self, _: std::net::SocketAddr, refused: &RefusedConnection) {
+        panic!("{refused:?}");
+    }
+}
+
+/// One relay: its store, its links, its door.
+struct Relay {
+    store: Store,
+    links: Links,
+    metrics: Metrics,
+    endpoint: Endpoint,
+    stop: CancellationToken,
+    admitted: Arc<Mutex<Vec<quinn::Connection>>>,
+}
+
+impl Relay {
+    fn start(region: &Arc<Region>, at: usize, endpoint: Endpoint, run: u64) -> Self {
+        let ((own, _), (peer, address)) = (region.addresses[at], region.addresses[1 - at]);
+        let metrics = Metrics::new();
+        let options = StoreOptions {
+            dir: region.dir.path().into(),
+            fsync: false,
+            recover: false,
+            replica: replica_config(own, peer),
+            run: RunId(run),
+            limits: StoreLimits::default(),
+        };
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let store = Store::open_with(Box::new(MemoryLog::new()), options, clock.clone(), metrics.clone()).unwrap();
+        let dialled_with = region.clone();
+        let links = Links::start(LinksOptions {
+            site: own,
+            peers: vec![(peer, address.to_string(), false)],
+            store: store.clone(),
+            clock,
+            credentials: Arc::new(move || dialled_with.credentials(own)?.client(ALPN_PEER, &Limits::default())),
+            sender: SenderConfig {
+                heartbeat_every: soon(),
+                backoff: Backoff { first: soon(), cap: soon() },
+                ..SenderConfig::default()
+            },
+            connect_timeout: PATIENCE,
+            metrics: metrics.clone(),
+        });
+        let admitted = Arc::new(Mutex::new(Vec::new()));
+        let authority = region.credentials(own).unwrap().authority(own, [peer]).unwrap();
+        let door = TestDoor { authority, links: links.clone(), admitted: admitted.clone() };
+        let stop = CancellationToken::new();
+        let limits = AcceptLimits::from_limits(&Limits::default());
+        tokio::spawn(transport::serve(endpoint.clone(), Arc::new(door), limits, stop.clone()));
+        Self { store, links, metrics, endpoint, stop, admitted }
+    }
+
+    async fn write(&self, operation: Operation, name: &str, number: u64) {
+        let write = Write {
+            operation,
+            cache: cache(),
+            key: key(name),
+            expected: None,
+            lifespan: None,
+            max_idle: None,
+            token: WriteToken { client: ClientId(1), number },
+            retry: None,
+            return_previous: false,
+            value: format!("{name} {number}").into_bytes().into(),
+        };
+        let write = Command::Write { node: NodeName::new("node1").unwrap(), write };
+        match self.store.submit(write).await.unwrap() {
+            Answer::Written(Outcome { done: true, .. }) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Waits until what is committed, or a link, is so.
+    async fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
+        let holding = async {
+            let mut published = self.store.published();
+            let mut tick = tokio::time::interval(Duration::from_millis(5));
+            while !holds(self) {
+                tokio::select! {
+                    changed = published.changed() => changed.unwrap(),
+                    _ = tick.tick() => {}
+                }
+            }
+        };
+        if tokio::time::timeout(PATIENCE, holding).await.is_err() {
+            panic!("not in time: {what}; {:?}", self.links.reports());
+        }
+    }
+
+    async fn until_streaming(&self) {
+        self.until("both ways stream", |relay| relay.links.view().borrow().members.len() == 2).await;
+    }
+
+    async fn until_ready(&self) {
+        self.until("ready", |relay| relay.store.view(|replica| replica.ready(SystemClock.now()))).await;
+    }
+
+    fn value(&self, name: &str) -> Option<String> {
+        let entry = self.store.entry(&cache(), &key(name)).unwrap();
+        entry.map(|entry| String::from_utf8(entry.value.to_vec()).unwrap())
+    }
+
+    fn received_records(&self) -> u64 {
+        let page = self.metrics.render();
+        let mut lines = page.lines().filter(|line| line.starts_with("landbridge_link_records_total{"));
+        let line = lines.find(|line| line.contains("direction=\"received\""));
+        line.map_or(0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
+    }
+
+    fn cut(&self) {
+        for connection in self.admitted.lock().unwrap().drain(..) {
+            close_in_order(&connection);
+        }
+    }
+
+    async fn shutdown(self) {
+        self.stop.cancel();
+        self.links.shutdown().await;
+        self.endpoint.close(0_u32.into(), b"");
+        self.endpoint.wait_idle().await;
+        self.store.shutdown().await;
+    }
+}
+
+async fn region() -> (Arc<Region>, Relay, Relay) {
+    let dir = tempfile::tempdir().unwrap();
+    let sites = [site("site1"), site("site2")];
+    develop(&Development { dir: dir.path().into(), sites: sites.into(), nodes: vec![], now: SystemClock.now() })
+        .unwrap();
+    let nowhere = (Ipv4Addr::LOCALHOST, 0).into();
+    let mut region = Region { dir, addresses: sites.map(|site| (site, nowhere)) };
+    let endpoints = sites.map(|site| region.endpoint(site, nowhere).unwrap());
+    for (at, endpoint) in endpoints.iter().enumerate() {
+        region.addresses[at].1 = endpoint.local_addr().unwrap();
+    }
+    let region = Arc::new(region);
+    let [first, second] = endpoints;
+    let (one, two) = (Relay::start(&region, 0, first, 1), Relay::start(&region, 1, second, 2));
+    for relay in [&one, &two] {
+        relay.until_streaming().await;
+        relay.until_ready().await;
+    }
+    (region, one, two)
+}
+
+async fn until_value(relay: &Relay, name: &str, value: Option<&str>) {
+    relay.until(&format!("{name} is {value:?}"), |relay| relay.value(name).as_deref() == value).await;
+}
+
+#[tokio::test]
+async fn what_is_written_at_a_site_arrives_at_the_other() {
+    let (_region, one, two) = region().await;
+    one.write(Operation::Put, "a", 1).await;
+    two.write(Operation::Put, "b", 2).await;
+    until_value(&two, "a", Some("a 1")).await;
+    until_value(&one, "b", Some("b 2")).await;
+    for relay in [&one, &two] {
+        relay.until("nothing is unsent", |relay| relay.links.reports()[0].lag_changes == 0).await;
+        let [report] = relay.links.reports().try_into().unwrap();
+        assert_eq!((report.state.as_str(), report.incoming), ("streaming", true));
+    }
+    one.shutdown().await;
+    two.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_link_that_was_cut_goes_on_where_it_was() {
+    let (_region, one, two) = region().await;
+    for number in 0..50 {
+        one.write(Operation::Put, &format!("k{number}"), number).await;
+    }
+    until_value(&two, "k49", Some("k49 49")).await;
+    for number in 50..60 {
+        two.cut();
+        one.write(Operation::Put, &format!("k{number}"), number).await;
+        until_value(&two, &format!("k{number}"), Some(&format!("k{number} {number}"))).await;
+    }
+    two.until_streaming().await;
+    let received = two.received_records();
+    assert!((60..120).contains(&received), "{received} records for 60 writes: a cut is no reason to begin anew");
+    one.shutdown().await;
+    two.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_wiped_relay_is_filled_again() {
+    let (region, one, two) = region().await;
+    for number in 0..500 {
+        one.write(Operation::Put, &format!("k{number}"), number).await;
+    }
+    two.write(Operation::Put, "own", 500).await;
+    one.write(Operation::Remove, "k0", 501).await;
+    until_value(&two, "k0", None).await;
+    until_value(&one, "own", Some("own 500")).await;
+    two.shutdown().await;
+    let endpoint = region.endpoint_again(1).await;
+    let wiped = Relay::start(&region, 1, endpoint, 3);
+    wiped.until_ready().await;
+    for number in 1..500 {
+        let name = format!("k{number}");
+        until_value(&wiped, &name, Some(&format!("{name} {number}"))).await;
+    }
+    until_value(&wiped, "own", Some("own 500")).await;
+    assert_eq!(wiped.value("k0"), None);
+    wiped.until_streaming().await;
+    wiped.write(Operation::Put, "after", 502).await;
+    until_value(&one, "after", Some("after 502")).await;
+    one.shutdown().await;
+    wiped.shutdown().await;
+}
+
+#[tokio::test]
+async fn offline_nothing_passes_either_way_and_online_both_catch_up_removals_included() {
+    let (_region, one, two) = region().await;
+    one.write(Operation::Put, "a", 1).await;
+    until_value(&two, "a", Some("a 1")).await;
+    let report = one.links.take_offline(site("site2")).unwrap();
+    assert_eq!(report.state, "offline");
+    one.until("the peer's link is gone", |relay| !relay.links.reports()[0].incoming).await;
+    two.until("the peer is told", |relay| {
+        let report = &relay.links.reports()[0];
+        report.state == "waiting" && report.detail.contains("taken offline")
+    })
+    .await;
+    one.write(Operation::Remove, "a", 2).await;
+    two.write(Operation::Put, "b", 3).await;
+    two.until("the peer refuses again", |relay| relay.links.reports()[0].state == "waiting").await;
+    assert_eq!((one.value("b"), two.value("a").as_deref()), (None, Some("a 1")));
+    one.links.bring_online(site("site2")).unwrap();
+    until_value(&one, "b", Some("b 3")).await;
+    until_value(&two, "a", None).await;
+    one.until_streaming().await;
+    let unknown = one.links.take_offline(site("site9")).unwrap_err();
+    assert_eq!(unknown.code(), Some(ErrorCode::UnknownPeer));
+    one.shutdown().await;
+    two.shutdown().await;
+}
