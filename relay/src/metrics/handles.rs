@@ -127,14 +127,10 @@ labels! {
         HelloTimeout = "hello_timeout",
         /// `limits.drain_timeout`: what was under way at the end was cut off.
         DrainTimeout = "drain_timeout",
-        /// `replication.max_batches_in_flight`: a link waited for acknowledgements.
-        BatchesInFlight = "batches_in_flight",
         /// `replication.connect_timeout`: a dial was given up.
         ConnectTimeout = "connect_timeout",
         /// `replication.max_clock_skew`: a link was faulted.
         ClockSkew = "clock_skew",
-        /// `replication.max_tombstones`: a site that is away was left to reconcile.
-        Tombstones = "tombstones",
         /// `store.min_free_bytes`: a put was refused.
         FreeBytes = "free_bytes",
     }

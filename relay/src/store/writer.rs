@@ -7,13 +7,14 @@
 //! A commit that fails poisons it: that group and all later commands are refused, and the log is not touched again.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     sync::{Arc, OnceLock, RwLock},
 };
 
 use landbridge_protocol::{
     error::{ErrorCode, Refusal},
     frame::node::Operation,
+    name::CacheName,
     position::Sequence,
     record::{Kind, Record},
     time::Timestamp,
@@ -101,6 +102,7 @@ impl Writer {
             self.log.append(commit.header.first, bytes)?;
             self.log.flush()?;
             self.metrics.store().committed(commit.records.len(), began.elapsed());
+            self.count_expirations(commit);
         }
         let mut replica = self.replica.write().unwrap_or_else(|poisoned| poisoned.into_inner());
         let died = outdone(&replica, &staged);
@@ -117,6 +119,18 @@ impl Writer {
             appended = bytes;
         }
         Ok((published, appended))
+    }
+
+    fn count_expirations(&self, commit: &Commit) {
+        let mut marks = BTreeMap::<&CacheName, u64>::new();
+        for (_, record) in &commit.records {
+            if let LogRecord::Record(Record { kind: Kind::Mark, cache, .. }) = record {
+                *marks.entry(cache).or_default() += 1;
+            }
+        }
+        for (cache, count) in marks {
+            self.metrics.cache(cache).expired(count);
+        }
     }
 
     /// Rewrites some commits that are half dead or small, about `budget` bytes of them. Tells whether there may be more.
