@@ -4,6 +4,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use landbridge_client::{Change, Client, ClientBuilder, ConnectError, Event, Key, NodeName, SiteName, Token};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 use crate::{
@@ -85,6 +86,16 @@ async fn two_relays(dir: &TempDir) -> [Service; 2] {
     started.try_into().expect("there are two")
 }
 
+/// An HTTP page, head and all.
+async fn page(service: &Service, path: &str) -> String {
+    let mut stream = tokio::net::TcpStream::connect(service.local_addrs().http).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: relay\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.unwrap();
+    text
+}
+
 async fn soon<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.expect("it happens in time")
 }
@@ -121,6 +132,15 @@ async fn entries_are_written_read_listed_and_survive_a_restart() {
     let version = sessions.put("b", &"4".to_owned()).await.unwrap();
     assert!(sessions.remove("c").await.unwrap().is_some());
     assert_eq!(sessions.size().await.unwrap(), 2);
+    assert!(page(&service, "/health/ready").await.starts_with("HTTP/1.1 200"));
+    let numbers = page(&service, "/metrics").await;
+    for line in [
+        "landbridge_requests_total{cache=\"sessions\",op=\"put\",outcome=\"done\"} 4",
+        "landbridge_cache_entries{cache=\"sessions\"} 2",
+        "landbridge_ready 1",
+    ] {
+        assert!(numbers.contains(line), "{line}\n{numbers}");
+    }
     assert_eq!(service.status().caches.iter().map(|cache| cache.entries).sum::<u64>(), 2);
     client.close().await;
     assert!(service.shutdown(PATIENCE).await);
@@ -247,6 +267,9 @@ async fn a_fresh_store_with_a_peer_is_not_ready_before_it_is_filled() {
     let client = node(&dir, &service, "node11").timeout(Duration::from_millis(300)).connect().await.unwrap();
     let error = client.raw("sessions").unwrap().get("a").await.unwrap_err();
     assert!(error.to_string().contains("waits for a peer"), "{error}");
+    assert!(page(&service, "/health/live").await.starts_with("HTTP/1.1 200"));
+    let not_ready = page(&service, "/health/ready").await;
+    assert!(not_ready.starts_with("HTTP/1.1 503") && not_ready.contains("waits for a peer"), "{not_ready}");
     assert!(service.shutdown(PATIENCE).await);
 }
 
@@ -279,4 +302,44 @@ async fn what_is_written_at_one_site_is_heard_and_read_at_the_other() {
     for service in [one, two] {
         assert!(service.shutdown(PATIENCE).await);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_expires_for_readers_listeners_and_the_count() {
+    let dir = certificates();
+    let service = relay(&dir).await;
+    let client = node(&dir, &service, "node11").connect().await.unwrap();
+    let sessions = client.cache::<String, String>("sessions").unwrap().with_lifespan(Duration::from_millis(50));
+    let mut listener = sessions.listen().start().await.unwrap();
+    sessions.put("a", &"1".to_owned()).await.unwrap();
+    assert_eq!(told(&next(&mut listener).await), "created a=1");
+    assert_eq!(told(&next(&mut listener).await), "expired a");
+    assert_eq!(sessions.get("a").await.unwrap(), None);
+    let numbers = page(&service, "/metrics").await;
+    assert!(numbers.contains("landbridge_expirations_total{cache=\"sessions\"} 1"), "{numbers}");
+    assert!(service.shutdown(PATIENCE).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_is_dropped_lets_go_of_ports_and_store() {
+    let dir = certificates();
+    let service = relay(&dir).await;
+    let client = node(&dir, &service, "node11").connect().await.unwrap();
+    client.raw("sessions").unwrap().put("a", "1".into()).await.unwrap();
+    let address = service.local_addrs().nodes;
+    drop(service);
+    // Its tasks end as soon as they are next looked at.
+    let again = async {
+        loop {
+            match start(RelayConfig { listen: address, ..config(dir.path()) }).await {
+                Ok(service) => return service,
+                Err(StartError::AddressInUse { .. } | StartError::Store(_)) => tokio::task::yield_now().await,
+                Err(other) => panic!("{other}"),
+            }
+        }
+    };
+    let service = soon(again).await;
+    soon(service.ready()).await;
+    assert_eq!(service.status().head, 1);
+    assert!(service.shutdown(PATIENCE).await);
 }

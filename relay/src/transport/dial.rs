@@ -15,6 +15,9 @@ use super::close::refusal_of;
 /// Addresses of one name that are tried at most.
 const MAX_ADDRESSES: usize = 8;
 
+/// How long sockets stay open for the last words of connections.
+const LINGER: Duration = Duration::from_millis(250);
+
 /// Why a peer could not be reached.
 #[derive(Debug, thiserror::Error)]
 pub enum DialError {
@@ -105,12 +108,12 @@ impl Dialler {
         }
     }
 
-    /// Closes the sockets, once what was sent has left.
+    /// Closes the sockets, once what was sent has left. A dial that nobody has answered is not waited for.
     pub async fn shutdown(&self) {
         let Endpoints { v4, v6 } = std::mem::take(&mut *self.endpoints.lock().unwrap_or_else(PoisonError::into_inner));
         for endpoint in [v4, v6].into_iter().flatten() {
             endpoint.close(0u32.into(), b"");
-            endpoint.wait_idle().await;
+            let _idle_or_given_up = tokio::time::timeout(LINGER, endpoint.wait_idle()).await;
         }
     }
 
