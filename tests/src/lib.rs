@@ -1,3 +1,13 @@
-//! The harness and the tests of Landbridge.
+//! What the tests of Landbridge stand on: relays as processes, sites on loopback, loads that remember what was
+//! acknowledged, patience in one place; and the explorer of the pure core.
+//!
+//! Every process is killed when its handle is dropped; ports are ephemeral; every wait is bounded.
+#![forbid(unsafe_code)]
 
+pub mod crash;
 pub mod explorer;
+pub mod load;
+pub mod patience;
+pub mod ports;
+pub mod relay;
+pub mod sites;

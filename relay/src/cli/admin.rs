@@ -1,0 +1,247 @@
+//! The operator's commands: status, sites, caches, nodes, take-offline, bring-online.
+
+use bytes::BytesMut;
+use landbridge_client::Profile;
+use landbridge_protocol::{
+    frame::{
+        ALPN_ADMIN, FromAdmin, MAX_FRAME_BYTES, PROTOCOL_VERSION, ToAdmin,
+        admin::{Hello, LinkReport, Report, Request, Status},
+    },
+    name::SiteName,
+};
+use quinn::{Connection, SendStream};
+use tokio::time::timeout;
+
+use super::{
+    Exit, Failure, Target,
+    connect::PATIENCE,
+    output::{self, bytes, span, table},
+};
+use crate::{
+    certs::{Credentials, Now},
+    clock::{Clock, SystemClock},
+    config::{Limits, TlsConfig},
+    transport::{Dialler, FrameReader, close_in_order},
+};
+
+/// An operator's connection to a relay.
+pub(super) struct Operator {
+    connection: Connection,
+    dialler: Dialler,
+    send: SendStream,
+    frames: FrameReader,
+    relay: String,
+}
+
+impl Operator {
+    /// Connects as the holder of the profile's certificate, which must bear the role `admin`.
+    pub(super) async fn connect(profile: &Profile) -> Result<Self, Failure> {
+        let unreachable = |text: String| {
+            Failure::new(Exit::Unreachable, format!("no answer from the relay at {}: {text}", profile.relay))
+        };
+        let tls = TlsConfig {
+            certificate: profile.certificate.clone(),
+            key: profile.key.clone(),
+            trust_nodes: vec![profile.trust.clone()],
+            trust_peers: vec![profile.trust.clone()],
+            trust_admins: vec![profile.trust.clone()],
+        };
+        let credentials = Credentials::load(&tls, Now::new(|| SystemClock.now()));
+        let config = credentials.and_then(|c| c.client(ALPN_ADMIN, &Limits::default()));
+        let config = config.map_err(|e| Failure::because(Exit::Usage, &e))?;
+        let dialler = Dialler::new();
+        let dialled = dialler.dial(&profile.relay, profile.site, config, PATIENCE).await;
+        let connection = dialled.map_err(|e| unreachable(Failure::because(Exit::Unreachable, &e).message))?;
+        let (send, receive) = connection.open_bi().await.map_err(|e| unreachable(e.to_string()))?;
+        let frames = FrameReader::new(receive, MAX_FRAME_BYTES);
+        let mut operator = Self { connection, dialler, send, frames, relay: profile.relay.clone() };
+        let hello = Hello {
+            version_min: PROTOCOL_VERSION,
+            version_max: PROTOCOL_VERSION,
+            site: profile.site,
+            software: concat!("landbridge ", env!("CARGO_PKG_VERSION")).into(),
+        };
+        match operator.exchange(&ToAdmin::Hello(hello)).await? {
+            FromAdmin::Welcome(_) => Ok(operator),
+            other => Err(operator.unexpected(&other)),
+        }
+    }
+
+    /// Everything about the relay.
+    pub(super) async fn status(&mut self) -> Result<Status, Failure> {
+        match self.exchange(&ToAdmin::Request(Request::Status)).await? {
+            FromAdmin::Report(Report::Status(status)) => Ok(*status),
+            other => Err(self.unexpected(&other)),
+        }
+    }
+
+    /// Changes a link.
+    pub(super) async fn link(&mut self, request: Request) -> Result<LinkReport, Failure> {
+        match self.exchange(&ToAdmin::Request(request)).await? {
+            FromAdmin::Report(Report::Link(link)) => Ok(link),
+            other => Err(self.unexpected(&other)),
+        }
+    }
+
+    /// Ends the connection; waits until the relay can know.
+    pub(super) async fn close(self) {
+        close_in_order(&self.connection);
+        self.dialler.shutdown().await;
+    }
+
+    async fn exchange(&mut self, asked: &ToAdmin) -> Result<FromAdmin, Failure> {
+        let relay = &self.relay;
+        let unreachable =
+            |text: String| Failure::new(Exit::Unreachable, format!("no answer from the relay at {relay}: {text}"));
+        let mut bytes = BytesMut::new();
+        asked.encode(1, &mut bytes).map_err(|e| Failure::because(Exit::Usage, &e))?;
+        let closed = || match self.connection.close_reason() {
+            Some(reason) => crate::transport::refusal_of(&reason).map_or(reason.to_string(), |r| r.message),
+            None => "the stream ended".into(),
+        };
+        let answer = timeout(PATIENCE, async {
+            self.send.write_all(&bytes).await.map_err(|e| e.to_string())?;
+            match self.frames.next().await {
+                Ok(Some(frame)) => FromAdmin::decode(&frame).map_err(|e| e.to_string()),
+                Ok(None) => Err("the stream ended".into()),
+                Err(e) => Err(e.to_string()),
+            }
+        });
+        match answer.await {
+            Ok(Ok(FromAdmin::Refused(refusal))) => Err(Failure::new(Exit::Failed, refusal.message)),
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_)) => Err(unreachable(closed())),
+            Err(_) => Err(unreachable(format!("none within {PATIENCE:?}"))),
+        }
+    }
+
+    fn unexpected(&self, answer: &FromAdmin) -> Failure {
+        Failure::new(
+            Exit::Failed,
+            format!("the relay at {} answered something else than asked: {answer:?}", self.relay),
+        )
+    }
+}
+
+async fn status_of(to: &Target) -> Result<Status, Failure> {
+    let mut operator = Operator::connect(&to.profile()?).await?;
+    let status = operator.status().await?;
+    operator.close().await;
+    Ok(status)
+}
+
+pub(super) async fn status(to: &Target) -> Result<Exit, Failure> {
+    let status = status_of(to).await?;
+    if to.json {
+        output::json(&status)?;
+        return Ok(Exit::Done);
+    }
+    let ready = match &status.not_ready_because {
+        None => "ready".to_owned(),
+        Some(why) => format!("not ready: {why}"),
+    };
+    println!("relay of {}  {ready}  up {}  {}", status.site, span(status.uptime_ms), status.software);
+    println!("origin {}  head {}", status.origin, status.head);
+    println!("log {} live, {} dead", bytes(status.log_live_bytes), bytes(status.log_dead_bytes));
+    println!("sites {}", status.relay_view);
+    println!("nodes {}", status.site_view);
+    println!();
+    links(&status.links);
+    println!();
+    cache_table(&status);
+    Ok(Exit::Done)
+}
+
+fn links(links: &[LinkReport]) {
+    let rows: Vec<[String; 7]> = links
+        .iter()
+        .map(|link| {
+            [
+                link.peer.to_string(),
+                link.state.clone(),
+                if link.incoming { "yes" } else { "no" }.into(),
+                link.lag_changes.to_string(),
+                format!("{:.1} s", link.lag_seconds),
+                link.skew_ms.map_or("-".into(), |skew| format!("{skew} ms")),
+                format!("{}  {}", link.address, link.detail).trim_end().to_owned(),
+            ]
+        })
+        .collect();
+    table(["PEER", "LINK", "INCOMING", "LAG", "BEHIND", "SKEW", "ADDRESS"], &rows);
+}
+
+fn cache_table(status: &Status) {
+    let rows: Vec<[String; 6]> = status
+        .caches
+        .iter()
+        .map(|c| {
+            [
+                c.name.to_string(),
+                c.entries.to_string(),
+                c.tombstones.to_string(),
+                bytes(c.bytes),
+                c.merge.clone(),
+                c.replicate.clone(),
+            ]
+        })
+        .collect();
+    table(["CACHE", "ENTRIES", "TOMBSTONES", "BYTES", "MERGE", "REPLICATE"], &rows);
+}
+
+pub(super) async fn sites(to: &Target) -> Result<Exit, Failure> {
+    let status = status_of(to).await?;
+    if to.json {
+        output::json(&status.links)?;
+    } else {
+        links(&status.links);
+    }
+    Ok(Exit::Done)
+}
+
+pub(super) async fn caches(to: &Target) -> Result<Exit, Failure> {
+    let status = status_of(to).await?;
+    if to.json {
+        output::json(&status.caches)?;
+    } else {
+        cache_table(&status);
+    }
+    Ok(Exit::Done)
+}
+
+pub(super) async fn nodes(to: &Target) -> Result<Exit, Failure> {
+    let status = status_of(to).await?;
+    if to.json {
+        output::json(&status.sessions)?;
+        return Ok(Exit::Done);
+    }
+    let rows: Vec<[String; 5]> = status
+        .sessions
+        .iter()
+        .map(|s| {
+            let node = if s.member { s.node.to_string() } else { format!("{}/cli", s.node) };
+            [node, s.site.to_string(), s.address.clone(), s.subscriptions.to_string(), span(s.connected_ms)]
+        })
+        .collect();
+    table(["NODE", "SITE", "ADDRESS", "SUBSCRIPTIONS", "CONNECTED"], &rows);
+    Ok(Exit::Done)
+}
+
+pub(super) async fn take_offline(to: &Target, peer: SiteName) -> Result<Exit, Failure> {
+    change(to, Request::TakeOffline { peer }).await
+}
+
+pub(super) async fn bring_online(to: &Target, peer: SiteName) -> Result<Exit, Failure> {
+    change(to, Request::BringOnline { peer }).await
+}
+
+async fn change(to: &Target, request: Request) -> Result<Exit, Failure> {
+    let mut operator = Operator::connect(&to.profile()?).await?;
+    let link = operator.link(request).await?;
+    operator.close().await;
+    if to.json {
+        output::json(&link)?;
+    } else {
+        println!("link to {}: {} {}", link.peer, link.state, link.detail);
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,59 @@
+//! `landbridge certs`: a development CA, and certificates for relays, operators and nodes.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use landbridge_protocol::name::{NodeName, SiteName};
+
+use super::{Exit, Failure};
+use crate::{
+    certs::{Development, develop},
+    clock::{Clock, SystemClock},
+};
+
+/// What `landbridge certs` takes.
+#[derive(Debug, Args)]
+pub(super) struct CertsArgs {
+    /// Where the files go; made if it is not there. What is there already is kept, and used
+    #[arg(long, value_name = "DIR")]
+    dir: PathBuf,
+    /// A site: gets certificates for its relay and for its operators
+    #[arg(long = "site", value_name = "NAME", required = true, num_args = 1..)]
+    sites: Vec<SiteName>,
+    /// A node: NAME where there is one site, SITE/NAME where there are more
+    #[arg(long = "node", value_name = "NAME", num_args = 1..)]
+    nodes: Vec<String>,
+}
+
+/// Makes the files and prints their names.
+pub(super) fn certs(args: &CertsArgs) -> Result<Exit, Failure> {
+    let nodes = args.nodes.iter().map(|text| node(text, &args.sites)).collect::<Result<Vec<_>, _>>()?;
+    let wanted = Development { dir: args.dir.clone(), sites: args.sites.clone(), nodes, now: SystemClock.now() };
+    let made = develop(&wanted).map_err(|e| Failure::because(Exit::Usage, &e))?;
+    for path in &made.written {
+        println!("wrote {}", path.display());
+    }
+    for path in &made.kept {
+        println!("kept  {}, which was there", path.display());
+    }
+    Ok(Exit::Done)
+}
+
+/// The site and name of a node as given on the command line.
+fn node(text: &str, sites: &[SiteName]) -> Result<(SiteName, NodeName), Failure> {
+    let usage = |message: String| Failure::new(Exit::Usage, message);
+    let (site, name) = match (text.split_once('/'), sites) {
+        (Some((site, name)), _) => (site.parse().map_err(|e| usage(format!("--node {text}: {e}")))?, name),
+        (None, [site]) => (*site, text),
+        (None, _) => {
+            let first = sites.first().map_or("SITE", SiteName::as_str);
+            return Err(usage(format!(
+                "--node {text}: of which site? With more than one, write --node {first}/{text}"
+            )));
+        }
+    };
+    if !sites.contains(&site) {
+        return Err(usage(format!("--node {text}: {site} is not among the sites given with --site")));
+    }
+    Ok((site, name.parse().map_err(|e| usage(format!("--node {text}: {e}")))?))
+}

@@ -1,0 +1,163 @@
+//! The files of the demo: certificates, configurations and profiles under one directory, and the ports.
+
+use std::{
+    fs, io,
+    net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
+    path::{Path, PathBuf},
+};
+
+use landbridge_protocol::name::{NodeName, SiteName};
+
+use crate::{
+    certs::{DevelopError, Development, develop},
+    clock::{Clock, SystemClock},
+};
+
+/// Names of the sites and of the nodes of each.
+pub(crate) const SITES: [(&str, [&str; 2]); 2] = [("site1", ["node11", "node12"]), ("site2", ["node21", "node22"])];
+
+/// Shows that a directory is a demo's, so that a later demo may begin its stores anew.
+const MARKER: &str = "this-directory-is-a-landbridge-demo";
+
+/// Where a demo keeps its files, and where its relays listen.
+#[derive(Debug)]
+pub(crate) struct Layout {
+    dir: PathBuf,
+    ports: [u16; 2],
+}
+
+/// What keeps the demo from beginning.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LayoutError {
+    #[error("{} is not empty and was not made by a demo; name another directory with --dir", .0.display())]
+    NotOurs(PathBuf),
+    #[error("cannot write {}: {source}; name another directory with --dir", path.display())]
+    Write { path: PathBuf, source: io::Error },
+    #[error("port {port} is in use{hint}; choose others with --base-port N (N and N+1000 are taken)")]
+    PortInUse { port: u16, hint: &'static str },
+    #[error("--base-port {0} is too high: N+1000 must be a port too")]
+    PortTooHigh(u16),
+    #[error("cannot make certificates: {0}")]
+    Certificates(#[from] DevelopError),
+}
+
+impl Layout {
+    /// Checks directory and ports, and writes every file. A directory of an earlier demo keeps its certificates and loses
+    /// its stores.
+    pub(crate) fn prepare(dir: &Path, base_port: u16) -> Result<(Self, bool), LayoutError> {
+        let second = base_port.checked_add(1000).ok_or(LayoutError::PortTooHigh(base_port))?;
+        let layout = Self { dir: dir.to_path_buf(), ports: [base_port, second] };
+        layout.ports.iter().try_for_each(|port| free(*port))?;
+        let again = layout.claim()?;
+        layout.write_all()?;
+        Ok((layout, again))
+    }
+
+    /// Makes the directory ours; tells whether it is an earlier demo's.
+    fn claim(&self) -> Result<bool, LayoutError> {
+        let failed = |source| LayoutError::Write { path: self.dir.clone(), source };
+        fs::create_dir_all(&self.dir).map_err(failed)?;
+        let marker = self.dir.join(MARKER);
+        let again = marker.exists();
+        if !again && fs::read_dir(&self.dir).map_err(failed)?.next().is_some() {
+            return Err(LayoutError::NotOurs(self.dir.clone()));
+        }
+        for (site, _) in SITES {
+            let store = self.dir.join(format!("{site}.store"));
+            if store.exists() {
+                fs::remove_dir_all(&store).map_err(|source| LayoutError::Write { path: store, source })?;
+            }
+        }
+        write(&marker, "Made by `landbridge demo`. The next demo with this --dir begins its stores anew.\n")?;
+        Ok(again)
+    }
+
+    fn write_all(&self) -> Result<(), LayoutError> {
+        let site = |name: &str| SiteName::new(name).expect("a constant of this file is a site's name");
+        let node = |name: &str| NodeName::new(name).expect("a constant of this file is a node's name");
+        let sites = SITES.map(|(name, _)| site(name));
+        let nodes: Vec<_> =
+            SITES.iter().flat_map(|(name, nodes)| nodes.iter().map(|n| (site(name), node(n)))).collect();
+        develop(&Development { dir: self.dir.join("certs"), sites: sites.to_vec(), nodes, now: SystemClock.now() })?;
+        for (at, (name, nodes)) in SITES.iter().enumerate() {
+            write(&self.relay_config(at), &self.relay_toml(at))?;
+            write(&self.profile(at), &self.profile_toml(at, name, "operator", &format!("{name}.admin")))?;
+            for node in nodes {
+                write(&self.node_profile(node), &self.profile_toml(at, name, node, node))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn relay_toml(&self, at: usize) -> String {
+        let (site, peer) = (SITES[at].0, SITES[1 - at].0);
+        format!(
+            "# The relay of {site} in the demo. ops/relay.toml shows every setting.\n\
+             site = \"{site}\"\n\
+             listen = \"127.0.0.1:{}\"\n\n\
+             [store]\n\
+             dir = \"{site}.store\"\n\n\
+             [tls]\n\
+             certificate = \"certs/{site}.relay.pem\"\n\
+             key = \"certs/{site}.relay.key\"\n\
+             trust = \"certs/ca.pem\"\n\n\
+             [[peers]]\n\
+             site = \"{peer}\"\n\
+             address = \"127.0.0.1:{}\"\n",
+            self.ports[at],
+            self.ports[1 - at],
+        )
+    }
+
+    fn profile_toml(&self, at: usize, site: &str, node: &str, certificate: &str) -> String {
+        format!(
+            "# How a node or an operator of {site} reaches its relay.\n\
+             relay = \"127.0.0.1:{}\"\n\
+             site = \"{site}\"\n\
+             node = \"{node}\"\n\
+             certificate = \"certs/{certificate}.pem\"\n\
+             key = \"certs/{certificate}.key\"\n\
+             trust = \"certs/ca.pem\"\n",
+            self.ports[at],
+        )
+    }
+
+    /// The configuration of the relay of the `at`-th site.
+    pub(crate) fn relay_config(&self, at: usize) -> PathBuf {
+        self.dir.join(format!("{}.relay.toml", SITES[at].0))
+    }
+
+    /// The operator's profile of the `at`-th site.
+    pub(crate) fn profile(&self, at: usize) -> PathBuf {
+        self.dir.join(format!("{}.profile.toml", SITES[at].0))
+    }
+
+    /// The profile of a node.
+    pub(crate) fn node_profile(&self, node: &str) -> PathBuf {
+        self.dir.join(format!("{node}.profile.toml"))
+    }
+
+    /// What the relay of the `at`-th site logs.
+    pub(crate) fn relay_log(&self, at: usize) -> PathBuf {
+        self.dir.join(format!("{}.log", SITES[at].0))
+    }
+
+    /// Where the relay of the `at`-th site serves HTTP.
+    pub(crate) fn http(&self, at: usize) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.ports[at]).into()
+    }
+}
+
+fn write(path: &Path, text: &str) -> Result<(), LayoutError> {
+    fs::write(path, text).map_err(|source| LayoutError::Write { path: path.to_path_buf(), source })
+}
+
+/// Whether both the UDP and the TCP port can be bound.
+fn free(port: u16) -> Result<(), LayoutError> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let bound = UdpSocket::bind(address).map(drop).and_then(|()| TcpListener::bind(address).map(drop));
+    bound.map_err(|e| {
+        let hint = if e.kind() == io::ErrorKind::AddrInUse { " (another demo or relay?)" } else { "" };
+        LayoutError::PortInUse { port, hint }
+    })
+}

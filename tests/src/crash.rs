@@ -1,0 +1,126 @@
+//! The crash loop: relays killed with `kill -9` at random moments under load, and everything that was acknowledged looked
+//! up afterwards, at both sites.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use landbridge_client::{Change, Client};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use tokio::{sync::watch, task::JoinHandle, time::sleep};
+
+use crate::{
+    load::{Known, Load, contents},
+    patience::until,
+    sites::{NODES, SITES, TwoSites},
+};
+
+/// The cache of the loop. It merges by `remove_wins`, as the default configuration has it.
+const CACHE: &str = "sessions";
+
+/// What is told of a round.
+#[derive(Debug)]
+pub struct Round {
+    /// From 1.
+    pub number: u32,
+    /// The sites whose relays were killed.
+    pub killed: Vec<&'static str>,
+    /// Writes that were acknowledged in it.
+    pub writes: u64,
+    /// Keys with a known state, all rounds so far.
+    pub keys: usize,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// What a listener knows of each key by events alone.
+type Heard = BTreeMap<String, Bytes>;
+
+/// Runs `rounds` rounds with moments and values drawn from `seed`; tells each.
+///
+/// # Panics
+/// When an acknowledged write or removal is not at both sites, or a listener missed a key's last change.
+pub async fn run(rounds: u32, seed: u64, mut tell: impl FnMut(Round)) {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut sites = TwoSites::start().await;
+    let mut nodes = Vec::new();
+    for at in 0..2 {
+        nodes.push(sites.node(at, NODES[at][0]).await);
+    }
+    let mut listeners = Vec::new();
+    for node in &nodes {
+        listeners.push(listen(node).await);
+    }
+    let mut known = Known::new();
+    for number in 1..=rounds {
+        let begun = Instant::now();
+        // keys of a round of their own, so that those of earlier rounds are left as they are, and checked again
+        let prefix = |at: usize| format!("{}-{:03}", SITES[at], number % 8);
+        let loads = [0, 1].map(|at| Load::start(&nodes[at], CACHE, &prefix(at), 4, 50, rng.random()));
+        sleep(Duration::from_millis(rng.random_range(50..800))).await;
+        let victims: &[usize] = [&[0][..], &[1], &[0, 1]][rng.random_range(0..3)];
+        for at in victims {
+            sites.kill(*at).await;
+        }
+        sleep(Duration::from_millis(rng.random_range(0..500))).await;
+        for at in victims {
+            sites.spawn(*at);
+        }
+        for at in victims {
+            sites.ready(*at).await;
+        }
+        sleep(Duration::from_millis(rng.random_range(0..300))).await;
+        let mut writes = 0;
+        for load in loads {
+            let (of_load, count) = load.stop().await;
+            known.extend(of_load);
+            writes += count;
+        }
+        verify(&nodes, &listeners, &known, number).await;
+        let killed = victims.iter().map(|at| SITES[*at]).collect();
+        tell(Round { number, killed, writes, keys: known.len(), took: begun.elapsed() });
+    }
+}
+
+/// A node that listens from the beginning to the end, through all restarts.
+async fn listen(node: &Client) -> (watch::Receiver<Heard>, JoinHandle<()>) {
+    let cache = node.raw(CACHE).expect("a cache's name");
+    let mut listener = cache.listen().snapshot().start_raw().await.expect("a listener");
+    let (tell, heard) = watch::channel(Heard::new());
+    let task = tokio::spawn(async move {
+        while let Some(event) = listener.next().await {
+            let event = event.expect("a listener that goes on through restarts");
+            tell.send_modify(|heard| match event.change {
+                Change::Created(w) | Change::Modified(w) => {
+                    heard.insert(String::from_utf8_lossy(w.key.as_bytes()).into_owned(), w.value);
+                }
+                Change::Removed(e) | Change::Expired(e) => {
+                    heard.remove(String::from_utf8_lossy(e.key.as_bytes()).as_ref());
+                }
+                Change::Cleared { .. } | Change::Gap => heard.clear(),
+                Change::SnapshotEnd => {}
+            });
+        }
+    });
+    (heard, task)
+}
+
+/// Waits until both relays and both listeners hold exactly what was acknowledged.
+async fn verify(nodes: &[Client], listeners: &[(watch::Receiver<Heard>, JoinHandle<()>)], known: &Known, round: u32) {
+    let expected: Heard = known.iter().filter_map(|(k, v)| Some((k.clone(), v.clone()?))).collect();
+    for at in 0..2 {
+        let what = format!("round {round}: every acknowledged state at {}", SITES[at]);
+        until(&what, async || {
+            let held = contents(&nodes[at], CACHE).await;
+            let values: Heard = held.into_iter().map(|(k, (_, value))| (k, value)).collect();
+            (values == expected).then_some(())
+        })
+        .await;
+        let what = format!("round {round}: every key's last change at the listener of {}", SITES[at]);
+        until(&what, async || (*listeners[at].0.borrow() == expected).then_some(())).await;
+    }
+    let [first, second] = [contents(&nodes[0], CACHE).await, contents(&nodes[1], CACHE).await];
+    assert!(first == second, "round {round}: equal values, but versions that differ");
+}

@@ -1,0 +1,112 @@
+//! A relay as a process of its own, so that it can be killed.
+
+use std::{
+    fs::OpenOptions,
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+};
+
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+    time::timeout,
+};
+
+use crate::patience::PATIENCE;
+
+/// The relay's binary: built beside this test's. `CARGO_BIN_EXE_*` exists only for binaries of the same package, so
+/// `landbridge-relay-under-test` is a thin one of this package that calls the relay library's own `main`.
+pub fn binary() -> PathBuf {
+    let mut dir = std::env::current_exe().expect("a running test has a path");
+    dir.pop();
+    if dir.ends_with("deps") {
+        dir.pop();
+    }
+    dir.join(format!("landbridge-relay-under-test{}", std::env::consts::EXE_SUFFIX))
+}
+
+/// A relay's process. Dropping it kills it.
+#[derive(Debug)]
+pub struct RelayProcess {
+    child: Child,
+    log: PathBuf,
+}
+
+impl RelayProcess {
+    /// Starts `run --config` and waits for nothing.
+    ///
+    /// # Panics
+    /// When the process can't be started.
+    pub fn spawn(config: &Path, extra: &[&str]) -> Self {
+        let log = config.with_extension("log");
+        let errors = OpenOptions::new().create(true).append(true).open(&log).expect("the test's directory is writable");
+        let child = Command::new(binary())
+            .arg("run")
+            .arg("--config")
+            .arg(config)
+            .args(extra)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(errors)
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap_or_else(|e| {
+                panic!("{} can't be started: {e}; `cargo test --workspace` builds it", binary().display())
+            });
+        Self { child, log }
+    }
+
+    /// Waits until it has printed `ready`.
+    ///
+    /// # Panics
+    /// When it ends before, or takes longer than [`PATIENCE`].
+    pub async fn ready(&mut self) {
+        let stdout = self.child.stdout.take().expect("taken once, at the start");
+        let mut lines = BufReader::new(stdout).lines();
+        let ready = timeout(PATIENCE, async {
+            while let Ok(Some(line)) = lines.next_line().await {
+                if line.trim() == "ready" {
+                    return true;
+                }
+            }
+            false
+        });
+        assert_eq!(ready.await, Ok(true), "the relay did not become ready; its log:\n{}", self.log());
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+    }
+
+    /// What it has written on stderr so far, in all its runs.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// The process id, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// `kill -9`.
+    ///
+    /// # Panics
+    /// When it can't be killed.
+    pub async fn kill(mut self) {
+        self.child.kill().await.expect("a child of ours can be killed");
+    }
+
+    /// Waits until it ends by itself.
+    ///
+    /// # Panics
+    /// When it takes longer than [`PATIENCE`].
+    pub async fn end(mut self) -> ExitStatus {
+        let ended = timeout(PATIENCE, self.child.wait()).await;
+        ended.expect("the relay does not end").expect("a child of ours can be waited for")
+    }
+
+    /// SIGTERM, and its end.
+    pub async fn stop(self) -> ExitStatus {
+        let pid = self.child.id().expect("it runs").to_string();
+        let sent = Command::new("kill").args(["-TERM", &pid]).status().await;
+        assert!(sent.is_ok_and(|s| s.success()), "SIGTERM can't be sent");
+        self.end().await
+    }
+}

@@ -1,0 +1,97 @@
+//! A directory in use, one that can't be written, a damaged file: each gets a clear error, and loses nothing.
+
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+use std::{
+    fs,
+    io::{Read, Seek, SeekFrom, Write},
+    path::Path,
+};
+
+use bytes::Bytes;
+use landbridge_tests::{load::contents, patience::until, relay::RelayProcess, sites::TwoSites};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_process_on_the_same_directory_is_refused_by_name() {
+    let sites = TwoSites::start().await;
+    // the same directory, other ports
+    let text = fs::read_to_string(sites.config(0)).unwrap();
+    let other = sites.config(0).with_file_name("second.relay.toml");
+    let port = landbridge_tests::ports::free();
+    fs::write(&other, text.replace(&sites.port(0).to_string(), &port.to_string())).unwrap();
+    let second = RelayProcess::spawn(&other, &[]);
+    let log = other.with_extension("log");
+    assert!(!second.end().await.success());
+    let said = fs::read_to_string(log).unwrap();
+    assert!(said.contains("site1.store"), "the error names the directory: {said}");
+    let one = sites.node(0, "node11").await;
+    one.raw("sessions").unwrap().put("k", Bytes::from_static(b"the first goes on")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_is_no_directory_is_refused_by_name() {
+    let sites = TwoSites::prepare("");
+    fs::write(sites.store(0), "a file where the directory should be").unwrap();
+    let relay = RelayProcess::spawn(&sites.config(0), &[]);
+    let log = sites.config(0).with_extension("log");
+    assert!(!relay.end().await.success());
+    let said = fs::read_to_string(log).unwrap();
+    assert!(said.contains("site1.store"), "the error names the directory: {said}");
+    assert_eq!(fs::read_to_string(sites.store(0)).unwrap(), "a file where the directory should be");
+}
+
+/// The largest file below a directory: where the log's bytes are.
+fn largest(dir: &Path) -> std::path::PathBuf {
+    let mut found = Vec::new();
+    let mut todo = vec![dir.to_path_buf()];
+    while let Some(dir) = todo.pop() {
+        for entry in fs::read_dir(dir).unwrap() {
+            let entry = entry.unwrap();
+            let kind = entry.file_type().unwrap();
+            if kind.is_dir() {
+                todo.push(entry.path())
+            } else {
+                found.push((entry.metadata().unwrap().len(), entry.path()))
+            }
+        }
+    }
+    found.into_iter().max().unwrap().1
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_log_is_refused_and_recovered_from_the_peer() {
+    let mut sites = TwoSites::start().await;
+    let (one, two) = (sites.node(0, "node11").await, sites.node(1, "node21").await);
+    for n in 0..2000 {
+        let value = Bytes::from(vec![b'a' + (n % 26) as u8; 200]);
+        one.raw("sessions").unwrap().put(format!("k{n:04}").as_str(), value).await.unwrap();
+    }
+    until("site2 to have all", async || (contents(&two, "sessions").await.len() == 2000).then_some(())).await;
+    let before = contents(&two, "sessions").await;
+    assert!(sites.take(0).stop().await.success());
+
+    let damaged = largest(&sites.store(0));
+    let mut file = fs::OpenOptions::new().read(true).write(true).open(&damaged).unwrap();
+    let middle = file.metadata().unwrap().len() / 3;
+    let mut bytes = vec![0; 4096];
+    file.seek(SeekFrom::Start(middle)).unwrap();
+    file.read_exact(&mut bytes).unwrap();
+    bytes.iter_mut().for_each(|b| *b ^= 0x55);
+    file.seek(SeekFrom::Start(middle)).unwrap();
+    file.write_all(&bytes).unwrap();
+    drop(file);
+
+    // either the damage hit nothing that is read, or the start is refused and says the way out; never wrong data
+    let relay = RelayProcess::spawn(&sites.config(0), &[]);
+    let log = sites.config(0).with_extension("log");
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(10), relay.end()).await;
+    if let Ok(status) = ended {
+        assert!(!status.success());
+        let said = fs::read_to_string(&log).unwrap();
+        assert!(said.contains("--recover") && said.contains("site1.store"), "the error says the way out: {said}");
+        let mut relay = RelayProcess::spawn(&sites.config(0), &["--recover"]);
+        relay.ready().await;
+        assert_eq!(contents(&one, "sessions").await, before);
+        drop(relay);
+    }
+}
