@@ -66,7 +66,7 @@ fn replica_config(own: SiteName, peer: SiteName) -> ReplicaConfig {
         caches: [(cache(), work)].into(),
         max_clock_skew: Millis::from_secs(60),
         tombstone_min_age: Millis::ZERO,
-        tombstone_max_age: Millis::from_secs(86_400),
+        tombstone_max_age: soon(),
         max_tombstones: 1000,
         forward_after: Millis::from_secs(2),
         fill_wait: Millis::from_secs(30),
@@ -366,6 +366,35 @@ async fn offline_nothing_passes_either_way_and_online_both_catch_up_removals_inc
     one.until_streaming().await;
     let unknown = one.links.take_offline(site("site9")).unwrap_err();
     assert_eq!(unknown.code(), Some(ErrorCode::UnknownPeer));
+    one.shutdown().await;
+    two.shutdown().await;
+}
+
+/// Tombstones are forced out while the peer is away, so that a reconcile comes first when it is back.
+#[tokio::test]
+async fn who_missed_a_removal_whose_trace_is_gone_is_reconciled() {
+    let (_region, one, two) = region().await;
+    one.write(Operation::Put, "a", 1).await;
+    one.write(Operation::Put, "stays", 2).await;
+    until_value(&two, "stays", Some("stays 2")).await;
+    one.links.take_offline(site("site2")).unwrap();
+    one.write(Operation::Remove, "a", 3).await;
+    two.write(Operation::Put, "b", 4).await;
+    one.until("the tombstone is forced out", |relay| {
+        relay.store.view(|replica| replica.stats(&cache()).is_some_and(|stats| stats.tombstones == 0))
+    })
+    .await;
+    assert_eq!(two.value("a").as_deref(), Some("a 1"));
+    one.links.bring_online(site("site2")).unwrap();
+    until_value(&two, "a", None).await;
+    until_value(&one, "b", Some("b 4")).await;
+    assert_eq!((two.value("stays").as_deref(), one.value("a")), (Some("stays 2"), None));
+    for relay in [&one, &two] {
+        relay.until_streaming().await;
+        relay.until("nothing is unsent", |relay| relay.links.reports()[0].lag_changes == 0).await;
+    }
+    two.write(Operation::Put, "after", 5).await;
+    until_value(&one, "after", Some("after 5")).await;
     one.shutdown().await;
     two.shutdown().await;
 }
