@@ -6,7 +6,8 @@ use std::{
 };
 
 use landbridge_protocol::time::Timestamp;
-use rustls::{RootCertStore, crypto::ring};
+use ring::hmac;
+use rustls::{RootCertStore, crypto::ring::default_provider};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -91,13 +92,22 @@ impl Identity {
         let private = PrivateKeyDer::from_pem_file(key).map_err(read)?;
         let names =
             CertificateNames::of(&chain[0]).map_err(|source| CertsError::Names { path: certificate.into(), source })?;
-        match rustls::sign::CertifiedKey::from_der(chain.clone(), private.clone_key(), &ring::default_provider()) {
+        match rustls::sign::CertifiedKey::from_der(chain.clone(), private.clone_key(), &default_provider()) {
             Ok(_) => Ok(Self { chain, key: private, names }),
             Err(rustls::Error::InconsistentKeys(_)) => {
                 Err(CertsError::KeyMismatch { certificate: certificate.into(), key: key.into() })
             }
             Err(source) => Err(CertsError::Unusable { path: certificate.into(), source }),
         }
+    }
+}
+
+impl Identity {
+    /// A key for QUIC's stateless resets, the same in each run with this private key, and of no use to find that.
+    pub fn reset_key(&self) -> hmac::Key {
+        let secret = hmac::Key::new(hmac::HMAC_SHA256, self.key.secret_der());
+        let derived = hmac::sign(&secret, b"landbridge stateless reset");
+        hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref())
     }
 }
 

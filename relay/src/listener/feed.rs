@@ -2,10 +2,11 @@
 
 use landbridge_protocol::{
     error::Refusal,
-    name::CacheName,
+    name::{CacheName, SiteName},
     position::Sequence,
     record::{Key, Record},
     time::Timestamp,
+    vector::Vector,
     version::Origin,
 };
 use tokio::sync::watch;
@@ -38,6 +39,14 @@ pub trait Feed: Send + Sync + 'static {
     /// Whether a position in the log of that run is good in the present one: it is this run, or one of this store that ended
     /// in order with none between that did not.
     fn continues(&self, origin: &Origin) -> bool;
+
+    /// This relay's site.
+    fn site(&self) -> SiteName {
+        self.origin().site
+    }
+
+    /// G: what tombstones were let go. A token whose V does not cover it may have missed removals that can't be told.
+    fn dropped(&self) -> Vector;
 
     /// The head of the log and V as of it.
     fn published(&self) -> watch::Receiver<Published>;

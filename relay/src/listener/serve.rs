@@ -79,12 +79,10 @@ impl<F: Feed, W: AsyncWrite + Unpin> Telling<'_, F, W> {
         let start = published.borrow_and_update().clone();
         let token = subscribe.from.as_ref().map(|bytes| ResumeToken::from_bytes(&bytes.0));
         let token = token.transpose().map_err(|error| Refusal::new(ErrorCode::BadArgument, error.to_string()))?;
-        let gap = token.as_ref().is_some_and(|token| !self.is_good(token, &start));
+        let resumed = token.as_ref().and_then(|token| self.resumed(token, &start));
+        let gap = token.is_some() && resumed.is_none();
         let snapshot = gap || (token.is_none() && subscribe.snapshot);
-        let mut standing = match token {
-            Some(token) if !gap => Standing::resumed(origin, token, start.head),
-            _ => Standing::at(origin, &start),
-        };
+        let mut standing = resumed.unwrap_or_else(|| Standing::at(origin, &start));
         let token = if snapshot { nowhere(origin) } else { standing.token() };
         self.say(&RelayToNode::Subscribed(Subscribed { token: token.clone() })).await?;
         if gap {
@@ -107,10 +105,19 @@ impl<F: Feed, W: AsyncWrite + Unpin> Telling<'_, F, W> {
         }
     }
 
-    /// Whether the log can be read on from where the token stands.
-    fn is_good(&self, token: &ResumeToken, published: &Published) -> bool {
+    /// Where a token goes on: in the log from its sequence where that is good; from the beginning of the log, less what its
+    /// V covers, where the run that it is of did not end in order. `None`: what was missed can't be told any more.
+    fn resumed(&self, token: &ResumeToken, published: &Published) -> Option<Standing> {
         let nowhere = token.sequence == Sequence::ZERO && token.seen.is_empty();
-        !nowhere && token.sequence <= published.head && self.feed.continues(&token.origin)
+        if nowhere || token.origin.site != self.feed.site() || !token.seen.includes(&self.feed.dropped()) {
+            return None;
+        }
+        let origin = self.feed.origin();
+        if token.sequence <= published.head && self.feed.continues(&token.origin) {
+            return Some(Standing::resumed(origin, token.clone(), published.head));
+        }
+        // What the token speaks for and this relay does not know, a wiped store has lost: the subscriber must be told so.
+        published.seen.includes(&token.seen).then(|| Standing::anew(origin, token.seen.clone(), published.head))
     }
 
     /// The live entries. The log is then read from where it stood before the first of them was: what changes meanwhile is
@@ -133,7 +140,7 @@ impl<F: Feed, W: AsyncWrite + Unpin> Telling<'_, F, W> {
         let published = self.feed.published().borrow().clone();
         let read = self.feed.read(standing.sequence(), READ_BYTES).await?;
         for (sequence, record) in read.records {
-            if record.cache != self.cache {
+            if record.cache != self.cache || standing.was_told(sequence, &record) {
                 continue;
             }
             // Asked for each just before it is told: the subscriber may have kept this task waiting since the last.

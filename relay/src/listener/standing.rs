@@ -1,7 +1,13 @@
 //! Where a subscription stands, and what its tokens may say.
 
 use bytes::Bytes;
-use landbridge_protocol::{position::Sequence, token::ResumeToken, vector::Vector, version::Origin};
+use landbridge_protocol::{
+    position::Sequence,
+    record::{Kind, Record},
+    token::ResumeToken,
+    vector::Vector,
+    version::Origin,
+};
 
 use crate::engine::command::Published;
 
@@ -16,17 +22,36 @@ pub(super) struct Standing {
     sequence: Sequence,
     seen: Vector,
     owed: Sequence,
+    /// Through here, what V covers was told before the log was begun anew.
+    anew_through: Sequence,
 }
 
 impl Standing {
     /// Begins at the head: nothing before it is owed.
     pub(super) fn at(origin: Origin, published: &Published) -> Self {
-        Self { origin, sequence: published.head, seen: published.seen.clone(), owed: published.head }
+        Self {
+            origin,
+            sequence: published.head,
+            seen: published.seen.clone(),
+            owed: published.head,
+            anew_through: Sequence::ZERO,
+        }
     }
 
     /// Goes on where a token stands. What it skipped may be owed up to the head of this moment.
     pub(super) fn resumed(origin: Origin, token: ResumeToken, head: Sequence) -> Self {
-        Self { origin, sequence: token.sequence, seen: token.seen, owed: head }
+        Self { origin, sequence: token.sequence, seen: token.seen, owed: head, anew_through: Sequence::ZERO }
+    }
+
+    /// Reads the log from its beginning, less what `seen` covers.
+    pub(super) fn anew(origin: Origin, seen: Vector, head: Sequence) -> Self {
+        Self { origin, sequence: Sequence::ZERO, seen, owed: head, anew_through: head }
+    }
+
+    /// Whether a record was told before the log was begun anew. A mark has the version of the entry that expired, so that
+    /// no vector tells: it is told again.
+    pub(super) fn was_told(&self, sequence: Sequence, record: &Record) -> bool {
+        sequence <= self.anew_through && record.kind != Kind::Mark && self.seen.covers(&record.version)
     }
 
     pub(super) fn sequence(&self) -> Sequence {

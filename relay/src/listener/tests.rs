@@ -36,6 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct Log {
     records: Mutex<Vec<Record>>,
     published: watch::Sender<Published>,
+    dropped: Mutex<Vector>,
 }
 
 fn origin(run: u64) -> Origin {
@@ -45,7 +46,7 @@ fn origin(run: u64) -> Origin {
 impl Log {
     fn new() -> Arc<Self> {
         let published = watch::Sender::new(Published { head: Sequence::ZERO, seen: Vector::new() });
-        Arc::new(Self { records: Mutex::default(), published })
+        Arc::new(Self { records: Mutex::default(), published, dropped: Mutex::default() })
     }
 
     fn append(&self, key: &str, kind: Kind, value: &str) {
@@ -84,6 +85,10 @@ impl Feed for Log {
 
     fn continues(&self, of: &Origin) -> bool {
         *of == origin(2)
+    }
+
+    fn dropped(&self) -> Vector {
+        self.dropped.lock().unwrap().clone()
     }
 
     fn published(&self) -> watch::Receiver<Published> {
@@ -207,13 +212,41 @@ async fn a_token_goes_on_after_its_event_with_what_is_still_so() {
     assert_eq!(again.until("Created a").await, ["Created b=1", "Created a=3"]);
 }
 
+fn token(origin: Origin, sequence: u64, seen: u64) -> Bytes {
+    let seen = [(self::origin(2), Clock::from_bits(seen))].into_iter().collect();
+    landbridge_protocol::token::ResumeToken { origin, sequence: Sequence::new(sequence), seen }.to_bytes()
+}
+
+#[tokio::test]
+async fn a_token_of_a_run_that_ended_badly_hears_what_its_vector_does_not_cover() {
+    let log = Log::new();
+    log.append("a", Kind::Live, "1");
+    log.append("b", Kind::Live, "2");
+    log.append("c", Kind::Live, "3");
+    let (mut subscriber, _) = subscribe(&log, Some(token(origin(1), 77, 2)), false).begun().await;
+    assert_eq!(shown(&subscriber.event().await), "Created c=3");
+    log.append("d", Kind::Live, "4");
+    assert_eq!(shown(&subscriber.event().await), "Created d=4");
+}
+
+#[tokio::test]
+async fn a_token_that_does_not_cover_what_was_dropped_gives_a_gap() {
+    let log = Log::new();
+    log.append("a", Kind::Live, "1");
+    log.append("b", Kind::Tombstone, "");
+    *log.dropped.lock().unwrap() = [(origin(2), Clock::from_bits(2))].into_iter().collect();
+    for of in [origin(1), origin(2)] {
+        let (mut subscriber, _) = subscribe(&log, Some(token(of, 1, 1)), false).begun().await;
+        assert_eq!(subscriber.until("SnapshotEnd").await, ["Gap =", "Created a=1", "SnapshotEnd ="]);
+    }
+}
+
 #[tokio::test]
 async fn a_token_of_elsewhere_gives_a_gap_and_a_snapshot_and_bytes_that_are_none_a_refusal() {
     let log = Log::new();
     log.append("a", Kind::Live, "1");
-    let seen = [(origin(1), Clock::from_bits(1))].into_iter().collect();
-    let token = landbridge_protocol::token::ResumeToken { origin: origin(1), sequence: Sequence::new(1), seen };
-    let (mut subscriber, _) = subscribe(&log, Some(token.to_bytes()), false).begun().await;
+    let elsewhere = Origin { site: SiteName::new("site2").unwrap(), run: RunId(2) };
+    let (mut subscriber, _) = subscribe(&log, Some(token(elsewhere, 1, 1)), false).begun().await;
     assert_eq!(subscriber.until("SnapshotEnd").await, ["Gap =", "Created a=1", "SnapshotEnd ="]);
     let mut bad = subscribe(&log, Some(Bytes::from_static(b"bad")), false);
     assert!(matches!(bad.hear().await, RelayToNode::Refused(_)));

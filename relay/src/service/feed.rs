@@ -7,6 +7,7 @@ use landbridge_protocol::{
     position::Sequence,
     record::{Key, Record},
     time::Timestamp,
+    vector::Vector,
     version::Origin,
 };
 use quinn::SendStream;
@@ -37,6 +38,10 @@ impl Feed for Stock {
             let all_in_order = |at: usize| runs[at..runs.len() - 1].iter().all(|run| run.ended_in_order);
             origin.site == replica.site() && at.is_some_and(all_in_order)
         })
+    }
+
+    fn dropped(&self) -> Vector {
+        self.store.view(|replica| replica.dropped().clone())
     }
 
     fn published(&self) -> watch::Receiver<Published> {

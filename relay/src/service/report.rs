@@ -44,6 +44,8 @@ impl Operated for Reporter {
             _ => Readiness::of(store, now),
         };
         let (log_live_bytes, log_dead_bytes) = store.log_bytes();
+        let mut caches: Vec<_> = self.config.caches.iter().map(|cache| self.cache(cache)).collect();
+        caches.sort_by(|a, b| a.name.cmp(&b.name));
         let (origin, head, seen, dropped) =
             store.view(|replica| (replica.origin(), replica.head(), listed(replica.seen()), listed(replica.dropped())));
         Status {
@@ -60,7 +62,7 @@ impl Operated for Reporter {
             dropped,
             sessions: self.roster.report(now),
             links: self.links.reports(),
-            caches: self.config.caches.iter().map(|cache| self.cache(cache)).collect(),
+            caches,
             site_view: show_view(&self.roster.view().borrow()),
             relay_view: show_view(&self.links.view().borrow()),
         }

@@ -8,6 +8,7 @@ use std::{
 
 use landbridge_protocol::frame::{ALPN_ADMIN, ALPN_NODE, ALPN_PEER};
 use quinn::{Endpoint, EndpointConfig, TokioRuntime};
+use quinn_proto::RandomConnectionIdGenerator;
 
 use super::error::StartError;
 use crate::{
@@ -77,8 +78,17 @@ fn endpoint(
         _ => StartError::Socket { address, setting, source },
     };
     let socket = UdpSocket::bind(address).map_err(refused)?;
-    let endpoint = Endpoint::new(EndpointConfig::default(), Some(server), socket, Arc::new(TokioRuntime));
+    let endpoint = Endpoint::new(recognisable(credentials), Some(server), socket, Arc::new(TokioRuntime));
     let endpoint = endpoint.map_err(refused)?;
     let bound = endpoint.local_addr().map_err(refused)?;
     Ok((endpoint, bound))
+}
+
+/// A relay that was killed and started again tells connections of its former run, by QUIC's stateless reset, that they are
+/// gone, so that their other ends dial again at once instead of after a time-out. For that, the key of the resets must be
+/// the same in each run: it is derived from the certificate's key.
+fn recognisable(credentials: &Credentials) -> EndpointConfig {
+    let mut config = EndpointConfig::new(Arc::new(credentials.identity().reset_key()));
+    config.cid_generator(|| Box::<RandomConnectionIdGenerator>::default());
+    config
 }
