@@ -46,6 +46,7 @@ pub(super) async fn run(shared: Arc<Shared>, peer: Arc<Peer>) {
         live: None,
         stuck_since: None,
         told: "",
+        told_reason: String::new(),
     };
     loop {
         link.carry_out().await;
@@ -73,8 +74,10 @@ struct Sending {
     live: Option<Connection>,
     /// Since when the stream takes no frame.
     stuck_since: Option<Timestamp>,
-    /// The state that was logged last.
+    /// The state that was told last.
     told: &'static str,
+    /// What was last said to be wrong, since the link last streamed.
+    told_reason: String,
 }
 
 enum Happened {
@@ -251,9 +254,17 @@ impl Sending {
         self.told = name;
         self.shared.view.set(peer, Way::Out, matches!(name, "streaming" | "reconciling"));
         match name {
+            // Said once, however often it is tried again in vain.
+            "faulted" | "waiting" if reason != self.told_reason => {
+                tracing::warn!(%peer, "link {name}: {reason}");
+                self.told_reason = reason;
+            }
+            "faulted" | "waiting" => tracing::debug!(%peer, "link {name}: {reason}"),
             "connecting" | "handshaking" => tracing::debug!(%peer, "link {name}"),
-            "faulted" | "waiting" => tracing::warn!(%peer, "link {name}: {reason}"),
-            _ => tracing::info!(%peer, "link {name}"),
+            _ => {
+                tracing::info!(%peer, "link {name}");
+                self.told_reason.clear();
+            }
         }
     }
 }

@@ -57,7 +57,7 @@ fn soon() -> Millis {
     Millis::new(20)
 }
 
-fn replica_config(own: SiteName, peer: SiteName) -> ReplicaConfig {
+fn replica_config(own: SiteName, peer: SiteName, tombstone_max_age: Millis) -> ReplicaConfig {
     let work =
         CacheConfig { merge: Merge::Latest, replicate: Replicate::Async, lifespan: None, max_entry_bytes: 1 << 20 };
     ReplicaConfig {
@@ -66,7 +66,7 @@ fn replica_config(own: SiteName, peer: SiteName) -> ReplicaConfig {
         caches: [(cache(), work)].into(),
         max_clock_skew: Millis::from_secs(60),
         tombstone_min_age: Millis::ZERO,
-        tombstone_max_age: soon(),
+        tombstone_max_age,
         max_tombstones: 1000,
         forward_after: Millis::from_secs(2),
         fill_wait: Millis::from_secs(30),
@@ -78,6 +78,7 @@ fn replica_config(own: SiteName, peer: SiteName) -> ReplicaConfig {
 struct Region {
     dir: TempDir,
     addresses: [(SiteName, std::net::SocketAddr); 2],
+    tombstone_max_age: Millis,
 }
 
 impl Region {
@@ -154,7 +155,7 @@ impl Relay {
             dir: region.dir.path().into(),
             fsync: false,
             recover: false,
-            replica: replica_config(own, peer),
+            replica: replica_config(own, peer, region.tombstone_max_age),
             run: RunId(run),
             limits: StoreLimits::default(),
         };
@@ -257,12 +258,16 @@ impl Relay {
 }
 
 async fn region() -> (Arc<Region>, Relay, Relay) {
+    region_with(Millis::from_secs(86_400)).await
+}
+
+async fn region_with(tombstone_max_age: Millis) -> (Arc<Region>, Relay, Relay) {
     let dir = tempfile::tempdir().unwrap();
     let sites = [site("site1"), site("site2")];
     develop(&Development { dir: dir.path().into(), sites: sites.into(), nodes: vec![], now: SystemClock.now() })
         .unwrap();
     let nowhere = (Ipv4Addr::LOCALHOST, 0).into();
-    let mut region = Region { dir, addresses: sites.map(|site| (site, nowhere)) };
+    let mut region = Region { dir, addresses: sites.map(|site| (site, nowhere)), tombstone_max_age };
     let endpoints = sites.map(|site| region.endpoint(site, nowhere).unwrap());
     for (at, endpoint) in endpoints.iter().enumerate() {
         region.addresses[at].1 = endpoint.local_addr().unwrap();
@@ -373,11 +378,13 @@ async fn offline_nothing_passes_either_way_and_online_both_catch_up_removals_inc
 /// Tombstones are forced out while the peer is away, so that a reconcile comes first when it is back.
 #[tokio::test]
 async fn who_missed_a_removal_whose_trace_is_gone_is_reconciled() {
-    let (_region, one, two) = region().await;
+    let (_region, one, two) = region_with(Millis::ZERO).await;
     one.write(Operation::Put, "a", 1).await;
     one.write(Operation::Put, "stays", 2).await;
     until_value(&two, "stays", Some("stays 2")).await;
     one.links.take_offline(site("site2")).unwrap();
+    let cut = |relay: &Relay| relay.store.view(|replica| replica.report(&site("site2")).unwrap().is_isolated());
+    one.until("the peer is cut both ways", cut).await;
     one.write(Operation::Remove, "a", 3).await;
     two.write(Operation::Put, "b", 4).await;
     one.until("the tombstone is forced out", |relay| {

@@ -64,7 +64,12 @@ async fn serve(shared: Arc<Shared>, peer: Arc<Peer>, send: SendStream, recv: Rec
     let mut frames = FrameReader::new(recv, MAX_FRAME_BYTES);
     let within = shared.config.silence.into();
     if let Err(refusal) = Conversation::new(shared, peer, queue.clone()).run(&mut frames).await {
-        tracing::warn!(peer = %site, code = refusal.code, "incoming link refused: {refusal}");
+        // What may pass is tried again and again; what a person must mend is said loudly.
+        if refusal.retryable && refusal.code() != Some(ErrorCode::ClockSkew) {
+            tracing::debug!(peer = %site, code = refusal.code, "incoming link refused: {refusal}");
+        } else {
+            tracing::warn!(peer = %site, code = refusal.code, "incoming link refused: {refusal}");
+        }
         if queue.try_send(0, ReceiverToSender::Refused(refusal)).is_err() {
             tracing::debug!(peer = %site, "the refusal could not be said");
         }
