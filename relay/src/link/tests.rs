@@ -169,6 +169,9 @@ impl Relay {
             clock,
             credentials: Arc::new(move || dialled_with.credentials(own)?.client(ALPN_PEER, &Limits::default())),
             sender: SenderConfig {
+                // Small, so that transfers fill the window and reconciles have several chunks.
+                batch_records: 7,
+                batch_bytes: 200,
                 heartbeat_every: soon(),
                 backoff: Backoff { first: soon(), cap: soon() },
                 ..SenderConfig::default()
@@ -380,12 +383,18 @@ async fn offline_nothing_passes_either_way_and_online_both_catch_up_removals_inc
 async fn who_missed_a_removal_whose_trace_is_gone_is_reconciled() {
     let (_region, one, two) = region_with(Millis::ZERO).await;
     one.write(Operation::Put, "a", 1).await;
+    for number in 100..140 {
+        one.write(Operation::Put, &format!("k{number}"), number).await;
+    }
     one.write(Operation::Put, "stays", 2).await;
     until_value(&two, "stays", Some("stays 2")).await;
     one.links.take_offline(site("site2")).unwrap();
     let cut = |relay: &Relay| relay.store.view(|replica| replica.report(&site("site2")).unwrap().is_isolated());
     one.until("the peer is cut both ways", cut).await;
     one.write(Operation::Remove, "a", 3).await;
+    for number in 100..120 {
+        one.write(Operation::Remove, &format!("k{number}"), 100 + number).await;
+    }
     two.write(Operation::Put, "b", 4).await;
     one.until("the tombstone is forced out", |relay| {
         relay.store.view(|replica| replica.stats(&cache()).is_some_and(|stats| stats.tombstones == 0))
@@ -395,6 +404,9 @@ async fn who_missed_a_removal_whose_trace_is_gone_is_reconciled() {
     one.links.bring_online(site("site2")).unwrap();
     until_value(&two, "a", None).await;
     until_value(&one, "b", Some("b 4")).await;
+    until_value(&two, "k119", None).await;
+    let held = (100..140).filter(|number| two.value(&format!("k{number}")).is_some());
+    assert!(held.eq(120..140));
     assert_eq!((two.value("stays").as_deref(), one.value("a")), (Some("stays 2"), None));
     for relay in [&one, &two] {
         relay.until_streaming().await;
