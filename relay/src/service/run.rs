@@ -1,7 +1,7 @@
 //! `landbridge run`: a relay as a process.
 
 use std::{
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     path::Path,
     sync::Arc,
 };
@@ -84,7 +84,8 @@ fn print(text: &str) -> io::Result<()> {
 
 fn log_to_stderr() {
     let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new("info"));
-    let made = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).try_init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let made = log.with_ansi(io::stderr().is_terminal()).try_init();
     if made.is_err() {
         tracing::debug!("a log was there already");
     }
