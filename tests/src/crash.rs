@@ -46,8 +46,8 @@ pub async fn run(rounds: u32, seed: u64, mut tell: impl FnMut(Round)) {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut sites = TwoSites::start().await;
     let mut nodes = Vec::new();
-    for at in 0..2 {
-        nodes.push(sites.node(at, NODES[at][0]).await);
+    for (at, [name, _]) in NODES.into_iter().enumerate() {
+        nodes.push(sites.node(at, name).await);
     }
     let mut listeners = Vec::new();
     for node in &nodes {

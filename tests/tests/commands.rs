@@ -1,7 +1,5 @@
 //! The binary's commands: what they print, and their exit status.
 
-#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
-
 use landbridge_tests::{patience::until, sites::TwoSites};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,7 +1,5 @@
 //! A relay whose directory was deleted comes back from its peer, its own writes included, and is not ready before.
 
-#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
-
 use bytes::Bytes;
 use landbridge_tests::{load::contents, patience::until, sites::TwoSites};
 

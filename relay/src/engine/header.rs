@@ -54,6 +54,7 @@ pub struct CommitHeader {
 
 /// What a sequence of the log holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are records: a box for each would cost more")]
 pub enum LogRecord {
     /// A record.
     Record(Record),

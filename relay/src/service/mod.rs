@@ -5,8 +5,8 @@
 //!  end:    not ready ─► door closed ─► sessions drained, links ended ─► store's last commit ─► sockets closed
 //! ```
 //!
-//! The parts know each other by what they need: here is what stands behind those traits ([`Stock`](shelf) behind a
-//! session's shelf and a subscription's feed, the [`report`] behind an operator's commands). Nothing is decided here that
+//! The parts know each other by what they need: here is what stands behind those traits (a `Stock` behind a
+//! session's shelf and a subscription's feed, the report behind an operator's commands). Nothing is decided here that
 //! could be decided there.
 
 mod entrance;

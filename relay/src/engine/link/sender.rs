@@ -145,10 +145,10 @@ impl Sender {
 
     /// Takes in what happened. What no longer fits the state is of a former stream, and passed over.
     pub fn handle(&mut self, input: SenderInput, replica: &Replica, now: Timestamp) {
-        if let Some(open) = self.open_stream() {
-            if !matches!(input, SenderInput::Decided(_) | SenderInput::LogRead(_) | SenderInput::RecordsRead(_)) {
-                open.heard = now;
-            }
+        if !matches!(input, SenderInput::Decided(_) | SenderInput::LogRead(_) | SenderInput::RecordsRead(_))
+            && let Some(open) = self.open_stream()
+        {
+            open.heard = now;
         }
         match input {
             SenderInput::Connected => self.greet(replica, now),
@@ -435,11 +435,11 @@ impl Sender {
             return self.anew(now);
         }
         open.stream.claim.note(replica.head(), replica.seen(), now);
-        if owed == 0 {
-            if let Some(through) = open.acknowledged.take() {
-                let run = open.stream.peer_run;
-                return self.command(Command::Acknowledged { peer, run, through });
-            }
+        if owed == 0
+            && let Some(through) = open.acknowledged.take()
+        {
+            let run = open.stream.peer_run;
+            return self.command(Command::Acknowledged { peer, run, through });
         }
         if let Some(proposal) = replica.proposal(&peer).filter(|proposal| open.proposed != Some(proposal.round)) {
             open.proposed = Some(proposal.round);
