@@ -11,8 +11,11 @@
 //! millisecond at each restart. Not in it: what compaction takes out of a log, several commands in one commit, clocks that
 //! differ, and answers that are late.
 
+pub mod action;
+pub mod check;
 pub mod link;
 pub mod print;
 pub mod scenario;
+pub mod search;
 pub mod site;
 pub mod world;

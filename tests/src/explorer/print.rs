@@ -3,7 +3,10 @@
 //! Time is abstracted: what is hashed is what decides, not when a peer was last heard or when something is looked at next.
 //! Records that are superseded are not hashed either; only a replayed log shows them again.
 
-use std::hash::{Hash, Hasher};
+use std::{
+    collections::HashSet,
+    hash::{BuildHasherDefault, Hash, Hasher},
+};
 
 use super::world::World;
 
@@ -54,6 +57,32 @@ pub fn print(world: &World, salt: u64) -> u64 {
         }
         (link.wire.run, link.wire.open, link.wire.knows).hash(state);
     }
-    (&world.cut, world.now, world.fault.is_some()).hash(state);
+    (&world.cut, world.now, &world.ended, world.saved, world.spent).hash(state);
+    (world.lives.len(), world.removals.len(), world.fault.is_some()).hash(state);
     hasher.finish()
+}
+
+/// Prints of what was visited.
+#[derive(Debug, Default)]
+pub struct Prints(HashSet<u64, BuildHasherDefault<Pass>>);
+
+impl Prints {
+    /// Whether it is new.
+    pub fn insert(&mut self, print: u64) -> bool {
+        self.0.insert(print)
+    }
+}
+
+/// A print is a hash already.
+#[derive(Debug, Default, Clone, Copy)]
+struct Pass(u64);
+
+impl Hasher for Pass {
+    fn write(&mut self, _: &[u8]) {}
+    fn write_u64(&mut self, print: u64) {
+        self.0 = print.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }

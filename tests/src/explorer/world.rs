@@ -17,19 +17,26 @@ use landbridge_protocol::{
 };
 use landbridge_relay::engine::{
     command::{Answer, Command, Decided},
+    guards::Guards,
     link::{Sender, SenderInput, SenderOutput, State},
     replica::{CacheConfig, ReplicaConfig, Replicate},
-    slot::Slot,
+    slot::{Rank, Slot},
 };
 
 use super::{
     link::{Flying, Link, Wire, sender_config},
+    print::print,
     scenario::Scenario,
     site::Site,
 };
 
 /// When worlds begin.
 pub const BEGINNING: Timestamp = Timestamp::from_millis(1_000_000);
+
+/// Time that passes while a world settles, at once: less than the silence after which a link breaks.
+pub const PASS: Millis = Millis::from_secs(5);
+/// How often.
+pub const PASSES: usize = 4;
 
 /// A removal, as the checks see it.
 #[derive(Debug, Clone)]
@@ -38,10 +45,8 @@ pub struct Removal {
     pub key: usize,
     /// Its tombstone.
     pub tombstone: Slot,
-    /// V of its site just before.
+    /// V of its site just before, and the life that it ended.
     pub knew: landbridge_protocol::vector::Vector,
-    /// The write that began the life it ended.
-    pub life: Option<Version>,
 }
 
 /// All sites and links. Cheap to clone: parts are shared until they change.
@@ -61,8 +66,31 @@ pub struct World {
     pub lives: Vec<Version>,
     /// Removals so far.
     pub removals: Vec<Removal>,
+    /// The greatest expired entry of each key, in its order.
+    pub ended: Vec<Option<Rank>>,
+    /// A log that a site may fall back to: the site, its commits, and its print then.
+    pub saved: Option<(usize, usize, u64)>,
+    /// What of the scenario's bounds is used up.
+    pub spent: Spent,
     /// What must never happen, and did.
     pub fault: Option<String>,
+}
+
+/// How often something has happened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Spent {
+    /// Restarts with all commits.
+    pub restarts: u8,
+    /// Restarts without the last ones.
+    pub tails: u8,
+    /// Restarts with none.
+    pub wipes: u8,
+    /// Broken links.
+    pub breaks: u8,
+    /// Isolations of a site.
+    pub isolations: u8,
+    /// Passings of time.
+    pub passes: u8,
 }
 
 /// The cache of the world.
@@ -96,6 +124,9 @@ impl World {
             cut: Vec::new(),
             lives: Vec::new(),
             removals: Vec::new(),
+            ended: vec![None; scenario.keys],
+            saved: None,
+            spent: Spent::default(),
             fault: None,
         };
         world.exchange();
@@ -186,13 +217,18 @@ impl World {
 
     /// A node removes.
     pub fn remove(&mut self, site: usize, k: usize) {
-        let life = self.live(site, k).map(|slot| self.life(site, &slot));
-        let knew = self.sites[site].replica.seen().clone();
+        let live = self.live(site, k);
+        let mut knew = self.sites[site].replica.seen().clone();
+        if let Some(life) = live.map(|slot| self.life(site, &slot)) {
+            knew.raise(life.origin, life.clock);
+        }
         let decided = self.write(site, k, Operation::Remove, Bytes::new());
         let Ok(Answer::Written(_)) = decided else { panic!("a removal was refused: {decided:?}") };
-        let tombstone = self.slot(site, k).expect("a removal leaves a tombstone");
+        let mut tombstone = self.slot(site, k).expect("a removal leaves a tombstone");
+        let life = live.filter(|_| self.scenario.remove_wins());
+        tombstone.birth = life.map_or(tombstone.version, |slot| slot.birth);
         let bit = 1 << self.removals.len();
-        self.removals.push(Removal { key: k, tombstone, knew, life });
+        self.removals.push(Removal { key: k, tombstone, knew });
         Arc::make_mut(&mut self.sites[site]).learn(bit);
     }
 
@@ -207,6 +243,13 @@ impl World {
     /// Time goes on at all sites.
     pub fn pass(&mut self, span: Millis) {
         self.now = self.now.after(span);
+        for site in 0..self.sites.len() {
+            for k in 0..self.scenario.keys {
+                let overdue = self.slot(site, k).filter(|slot| slot.is_overdue(self.now));
+                let rank = overdue.map(|slot| slot.rank(self.scenario.merge, Guards::all()));
+                self.ended[k] = self.ended[k].max(rank);
+            }
+        }
     }
 
     /// Does what the sender of a link asks for: up to one frame with content, or one handshake.
@@ -483,20 +526,25 @@ impl World {
         }
     }
 
+    /// One round of what happens by itself at this time.
+    pub fn round(&mut self) {
+        for (from, to) in self.pairs() {
+            self.poll(from, to);
+            while !self.link(from, to).wire.there.is_empty() {
+                self.deliver(from, to);
+            }
+        }
+        for site in 0..self.sites.len() {
+            self.housekeep(site);
+        }
+    }
+
     /// Everything is sent and taken, again and again, until nothing more happens at this time.
     pub fn exchange(&mut self) {
         for _ in 0..1_000 {
-            let before = super::print::print(self, 0);
-            for (from, to) in self.pairs() {
-                self.poll(from, to);
-                while !self.link(from, to).wire.there.is_empty() {
-                    self.deliver(from, to);
-                }
-            }
-            for site in 0..self.sites.len() {
-                self.housekeep(site);
-            }
-            if super::print::print(self, 0) == before {
+            let before = print(self, 0);
+            self.round();
+            if print(self, 0) == before {
                 return;
             }
         }
@@ -507,8 +555,8 @@ impl World {
     pub fn settle(&mut self) {
         self.mend();
         self.exchange();
-        for _ in 0..4 {
-            self.pass(Millis::from_secs(5));
+        for _ in 0..PASSES {
+            self.pass(PASS);
             self.exchange();
         }
     }

@@ -1,0 +1,196 @@
+//! All that can happen to a world.
+
+use landbridge_protocol::frame::SenderToReceiver;
+
+use super::{
+    check::show,
+    print::print_of,
+    world::{Spent, World},
+};
+
+/// Something that happens. Sites and keys by number; links from, to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// A node puts.
+    Put(usize, usize),
+    /// A node removes.
+    Remove(usize, usize),
+    /// A sender does what it has to do next.
+    Poll(usize, usize),
+    /// A receiver takes what comes next.
+    Deliver(usize, usize),
+    /// A relay does what is owed to time.
+    Housekeep(usize),
+    /// A stream breaks.
+    Break(usize, usize),
+    /// A site is cut from all others.
+    Isolate(usize),
+    /// All can reach each other.
+    Mend,
+    /// A relay is killed and starts again.
+    Restart(usize),
+    /// What a relay has now it may fall back to.
+    Save(usize),
+    /// A relay starts again with what was saved.
+    LoseTail(usize),
+    /// A relay starts again with nothing.
+    Wipe(usize),
+    /// Time goes on.
+    Pass,
+}
+
+impl World {
+    /// What may happen now.
+    pub fn actions(&self) -> Vec<Action> {
+        let (s, spent) = (&self.scenario, &self.spent);
+        let mut out = Vec::new();
+        for site in 0..self.sites.len() {
+            let ready = self.sites[site].replica.ready(self.now);
+            for k in 0..s.keys {
+                if self.lives.len() < s.writes && ready {
+                    out.push(Action::Put(site, k));
+                }
+                if self.removals.len() < s.removes && ready && (s.absent || self.live(site, k).is_some()) {
+                    out.push(Action::Remove(site, k));
+                }
+            }
+            out.push(Action::Housekeep(site));
+            self.calamities(site, &mut out);
+        }
+        for (from, to) in self.pairs() {
+            let wire = &self.link(from, to).wire;
+            if !wire.there.is_empty() {
+                out.push(Action::Deliver(from, to));
+            }
+            if !self.is_cut(from, to) {
+                out.push(Action::Poll(from, to));
+            }
+            if wire.open && spent.breaks < s.breaks {
+                out.push(Action::Break(from, to));
+            }
+        }
+        if !self.cut.is_empty() {
+            out.push(Action::Mend);
+        }
+        if spent.passes < s.passes {
+            out.push(Action::Pass);
+        }
+        out
+    }
+
+    fn calamities(&self, site: usize, out: &mut Vec<Action>) {
+        let (s, spent) = (&self.scenario, &self.spent);
+        let commits = self.sites[site].log.len();
+        if spent.restarts < s.restarts {
+            out.push(Action::Restart(site));
+        }
+        if spent.tails < s.tails {
+            match self.saved {
+                None => out.push(Action::Save(site)),
+                Some((at, saved, _)) if at == site && saved < commits => out.push(Action::LoseTail(site)),
+                Some(_) => {}
+            }
+        }
+        if spent.wipes < s.wipes && commits > 0 {
+            out.push(Action::Wipe(site));
+        }
+        let apart = s.sites > 2 || site == 0;
+        if spent.isolations < s.isolations && self.cut.is_empty() && apart {
+            out.push(Action::Isolate(site));
+        }
+    }
+
+    /// Lets it happen.
+    pub fn act(&mut self, action: Action) {
+        let Spent { restarts, tails, wipes, breaks, isolations, passes } = &mut self.spent;
+        match action {
+            Action::Put(site, k) => self.put(site, k),
+            Action::Remove(site, k) => self.remove(site, k),
+            Action::Poll(from, to) => self.poll(from, to),
+            Action::Deliver(from, to) => self.deliver(from, to),
+            Action::Housekeep(site) => self.housekeep(site),
+            Action::Break(from, to) => {
+                *breaks += 1;
+                self.break_link(from, to);
+            }
+            Action::Isolate(site) => {
+                *isolations += 1;
+                (0..self.sites.len()).filter(|other| *other != site).for_each(|other| self.cut(site, other));
+            }
+            Action::Mend => self.mend(),
+            Action::Restart(site) => {
+                *restarts += 1;
+                self.restart(site, self.sites[site].log.len());
+            }
+            Action::Save(site) => {
+                let print = print_of(&self.sites[site].replica, 3);
+                self.saved = Some((site, self.sites[site].log.len(), print));
+            }
+            Action::LoseTail(site) => {
+                *tails += 1;
+                let commits = self.saved.take().map_or(0, |(_, commits, _)| commits);
+                self.restart(site, commits);
+            }
+            Action::Wipe(site) => {
+                *wipes += 1;
+                self.saved = self.saved.filter(|(at, _, _)| *at != site);
+                self.restart(site, 0);
+            }
+            Action::Pass => {
+                *passes += 1;
+                self.pass(self.scenario.pass);
+            }
+        }
+    }
+
+    /// What happened, and what came of it.
+    pub fn describe(&self, action: Action) -> String {
+        let held = |site: usize| {
+            let of = |k: usize| self.slot(site, k).map_or_else(|| "-".to_owned(), |slot| show(&slot));
+            (0..self.scenario.keys).map(of).collect::<Vec<_>>().join(", ")
+        };
+        let state = |site: usize| {
+            let replica = &self.sites[site].replica;
+            format!("site{} holds {} V {:?} G {:?}", site + 1, held(site), replica.seen(), replica.dropped())
+        };
+        match action {
+            Action::Put(site, k) | Action::Remove(site, k) => {
+                let slot = self.slot(site, k).map_or_else(|| "-".to_owned(), |slot| show(&slot));
+                format!("{action:?}: {slot}")
+            }
+            Action::Poll(from, to) => {
+                let link = self.link(from, to);
+                let frames = link.wire.there.iter().map(|flying| brief(&flying.frame));
+                format!("{action:?}: flying [{}]", frames.collect::<Vec<_>>().join(" "))
+            }
+            Action::Deliver(_, to) => format!("{action:?}: {}", state(to)),
+            Action::Housekeep(site) | Action::Restart(site) | Action::LoseTail(site) | Action::Wipe(site) => {
+                format!("{action:?}: {}", state(site))
+            }
+            _ => format!("{action:?}"),
+        }
+    }
+}
+
+fn brief(frame: &SenderToReceiver) -> String {
+    match frame {
+        SenderToReceiver::Batch(batch) => {
+            let records: Vec<String> = batch
+                .records
+                .iter()
+                .map(|record| format!("{:?} {:?} {:?}", record.key, record.kind, record.version))
+                .collect();
+            format!("Batch({:?}..{:?} {} V {:?})", batch.after, batch.through, records.join(", "), batch.vector)
+        }
+        SenderToReceiver::ReconcileBegin(begin) => format!("Begin(V {:?} G {:?})", begin.seen, begin.dropped),
+        SenderToReceiver::ReconcileChunk(chunk) => {
+            let records: Vec<String> = chunk
+                .records
+                .iter()
+                .map(|record| format!("{:?} {:?} {:?}", record.key, record.kind, record.version))
+                .collect();
+            format!("Chunk({}{})", records.join(", "), if chunk.through.is_none() { " last" } else { "" })
+        }
+        other => format!("{other:?}"),
+    }
+}
