@@ -5,7 +5,7 @@ use std::{process::ExitCode, time::Duration};
 use clap::Parser;
 use landbridge_relay::engine::guards::{Guard, Guards};
 use landbridge_tests::explorer::{
-    scenario::{Scenario, scenario, scenarios},
+    scenario::{MUTATIONS, Scenario, scenario, scenarios},
     search::{Bounds, Outcome, explore},
 };
 
@@ -47,6 +47,14 @@ fn main() -> ExitCode {
                 scenarios().into_iter().filter(|s| run(&Scenario { guards, ..s.clone() }, bounds, false)).count();
             println!("{held} of {} hold", scenarios().len());
             if held == scenarios().len() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Some("mutations") => {
+            for (guard, name) in MUTATIONS {
+                let scenario = scenario(name).expect("the table names scenarios");
+                print!("without {:16} ", format!("{guard:?}"));
+                run(&Scenario { guards: Guards::without(*guard), ..scenario }, bounds, false);
+            }
+            ExitCode::SUCCESS
         }
         Some(name) => match scenario(name) {
             Some(scenario) if run(&Scenario { guards, ..scenario }, bounds, true) => ExitCode::SUCCESS,

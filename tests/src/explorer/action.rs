@@ -62,7 +62,7 @@ impl World {
             if !wire.there.is_empty() {
                 out.push(Action::Deliver(from, to));
             }
-            if !self.is_cut(from, to) {
+            if !self.is_cut(from, to) && self.loud.contains(&(from, to)) {
                 out.push(Action::Poll(from, to));
             }
             if wire.open && spent.breaks < s.breaks {
@@ -106,7 +106,7 @@ impl World {
         match action {
             Action::Put(site, k) => self.put(site, k),
             Action::Remove(site, k) => self.remove(site, k),
-            Action::Poll(from, to) => self.poll(from, to),
+            Action::Poll(from, to) => drop(self.poll(from, to)),
             Action::Deliver(from, to) => self.deliver(from, to),
             Action::Housekeep(site) => self.housekeep(site),
             Action::Break(from, to) => {
@@ -141,6 +141,7 @@ impl World {
                 self.pass(self.scenario.pass);
             }
         }
+        self.hush();
     }
 
     /// What happened, and what came of it.

@@ -6,8 +6,13 @@
 //!           └────────────── World: put, remove, poll, deliver, break, cut, restart, housekeep, pass ──────────────┘
 //! ```
 //!
+//! [`search`] goes breadth first through all [`action`]s of a [`scenario`]; every world is also let settle, and its end is
+//! judged by [`check`]: diverged, lost, resurrected, a tombstone kept, a link faulted, no quiescence. Worlds are known by
+//! 64-bit fingerprints ([`print`]) from which times are left out that only say when something was heard or is looked at.
+//!
 //! What is not content (handshakes, heartbeats, acknowledgements, proposals) is taken at once; batches and reconciles fly
-//! until they are delivered. All sites have one wall clock, which stands still but for [`world::World::pass`] and a
+//! until they are delivered. Senders are polled at once for what is quiet; only content and handshakes wait to be polled
+//! for. All sites have one wall clock, which stands still but for [`world::World::pass`] and a
 //! millisecond at each restart. Not in it: what compaction takes out of a log, several commands in one commit, clocks that
 //! differ, and answers that are late.
 

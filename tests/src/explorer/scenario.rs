@@ -1,7 +1,7 @@
 //! What a world is made of, and what may happen in it.
 
 use landbridge_protocol::{record::Merge, time::Millis};
-use landbridge_relay::engine::guards::Guards;
+use landbridge_relay::engine::guards::{Guard, Guards};
 
 use super::action::Action;
 
@@ -191,4 +191,42 @@ const DROPPED_BY_ONE: &[Action] = &[
     Action::Isolate(2),
     Action::Put(2, 0),
     Action::Housekeep(1),
+];
+
+/// Every rule, and the scenario that should show what breaks without it.
+pub const MUTATIONS: &[(Guard, &str)] = &[
+    (Guard::EagerVector, "three-dead"),
+    (Guard::NoSuperseder, "three-dead-keys"),
+    (Guard::AnyHandshake, "two"),
+    (Guard::OutOfBand, "two"),
+    (Guard::DropUnseen, "two-unseen"),
+    (Guard::Unannounced, "wins3-dropped-by-one"),
+    (Guard::Unagreed, "wins3-known-to-one"),
+    (Guard::ContextUnseen, "wins-expiry-keys"),
+    (Guard::NoInherit, "three-dropped-wipe"),
+    (Guard::NoAnew, "three-forced2"),
+    (Guard::WrittenAnew, "wins3-forced"),
+    (Guard::AnewBirth, "wins-anew"),
+    (Guard::NoGate, "two-mutual"),
+    (Guard::NoMutual, "two-mutual"),
+    (Guard::MergeCovered, "three-break"),
+    (Guard::TombstoneCovered, "two"),
+    (Guard::WrittenCursor, "two-tail-keys"),
+    (Guard::NeedlessTaken, "wins3-dropped-by-one"),
+    (Guard::NoClamp, "two-tail"),
+    (Guard::NoZero, "two-wipe"),
+    (Guard::KeepReport, "two-tail"),
+    (Guard::FormerRun, "two-tail"),
+    (Guard::JoinHandshake, "two"),
+    (Guard::OwnOnly, "three-dead"),
+    (Guard::OneCursor, "three-dead-late"),
+    (Guard::ByVersion, "wins-mutual"),
+    (Guard::TombstoneBirth, "wins"),
+    (Guard::OrderVersion, "wins"),
+    (Guard::MarkRemoved, "wins-expiry"),
+    (Guard::FillOne, "three-dropped-wipe"),
+    (Guard::NoClose, "two-unseen"),
+    (Guard::MarkForced, "wins-expiry-forced"),
+    (Guard::MarkEarly, "wins-expiry-keys"),
+    (Guard::FreshBirth, "wins"),
 ];

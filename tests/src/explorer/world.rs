@@ -72,6 +72,8 @@ pub struct World {
     pub saved: Option<(usize, usize, u64)>,
     /// What of the scenario's bounds is used up.
     pub spent: Spent,
+    /// Links whose senders would dial or send content, if polled.
+    pub loud: Vec<(usize, usize)>,
     /// What must never happen, and did.
     pub fault: Option<String>,
 }
@@ -127,9 +129,11 @@ impl World {
             ended: vec![None; scenario.keys],
             saved: None,
             spent: Spent::default(),
+            loud: Vec::new(),
             fault: None,
         };
         world.exchange();
+        world.hush();
         world
     }
 
@@ -155,12 +159,11 @@ impl World {
 
     /// Gives a command to a site's writer.
     pub fn step(&mut self, site: usize, command: Command) -> Decided {
-        let shown = format!("{command:?}");
         let decided = Arc::make_mut(&mut self.sites[site]).step(command, self.now);
         if let Err(refusal) = &decided
             && !refusal.retryable
         {
-            self.fault = Some(format!("REFUSED FOR GOOD at site {site}: {refusal}: {shown}"));
+            self.fault = Some(format!("REFUSED FOR GOOD at site {site}: {refusal}"));
         }
         decided
     }
@@ -252,11 +255,31 @@ impl World {
         }
     }
 
-    /// Does what the sender of a link asks for: up to one frame with content, or one handshake.
-    pub fn poll(&mut self, from: usize, to: usize) {
-        loop {
-            let Some(output) = self.ask(from, to, self.time_of(from, to)) else { break };
+    /// Polls all senders for what is quiet: what they read and don't send, commands, heartbeats. So that what is left to
+    /// be polled for at some time is content, and handshakes.
+    pub fn hush(&mut self) {
+        for _ in 0..2 {
+            self.loud.clear();
+            for (from, to) in self.pairs() {
+                let mut polled = self.clone();
+                if polled.poll(from, to) {
+                    self.loud.push((from, to));
+                } else {
+                    let loud = std::mem::take(&mut self.loud);
+                    *self = Self { loud, ..polled };
+                }
+            }
+        }
+    }
+
+    /// Does what the sender of a link asks for: up to one frame with content, or one handshake. Tells whether there was
+    /// either.
+    pub fn poll(&mut self, from: usize, to: usize) -> bool {
+        let mut loud = false;
+        while let Some(output) = self.ask(from, to, self.time_of(from, to)) {
+            loud |= output == SenderOutput::Dial;
             if self.carry_out(from, to, output) {
+                loud = true;
                 break;
             }
         }
@@ -264,6 +287,7 @@ impl World {
         if let State::Faulted { reason, .. } = sender.state() {
             self.fault = Some(format!("FAULTED {from}->{to}: {reason}"));
         }
+        loud
     }
 
     /// A sender that waits is not kept waiting.
