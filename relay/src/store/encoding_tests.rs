@@ -95,3 +95,42 @@ fn the_bytes_on_disk_do_not_change() {
         ]
     );
 }
+
+/// Ten thousand inputs of random bytes and ten thousand mutated commits with a checksum that fits: an error or a commit,
+/// never a panic.
+#[test]
+fn hostile_bytes_are_errors() {
+    let mut state = 0x2545_F491_4F6C_DD1D_u64;
+    let mut random = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    let good = encode(&commit(40));
+    let mut commits = 0;
+    for number in 0..20_000 {
+        let mut bytes = if number % 2 == 0 {
+            (0..random() % 400).map(|_| random() as u8).collect()
+        } else {
+            let mut bytes = good.to_vec();
+            for _ in 0..1 + random() % 4 {
+                let at = 4 + (random() % (bytes.len() as u64 - 4)) as usize;
+                bytes[at] = random() as u8;
+            }
+            if random() % 4 == 0 {
+                bytes.truncate((random() % bytes.len() as u64) as usize);
+            }
+            bytes
+        };
+        if bytes.len() > 4 {
+            let checksum = crc32fast::hash(&bytes[4..]);
+            bytes[..4].copy_from_slice(&checksum.to_be_bytes());
+        }
+        let bytes = Bytes::from(bytes);
+        commits += u32::from(decode(&bytes).is_ok());
+        let one = decode_one(&bytes, Sequence::new(101));
+        commits += u32::from(one.is_ok_and(|found| found.is_some()));
+    }
+    assert!(commits > 0, "mutations that change nothing of weight must still decode, or nothing was tried");
+}
