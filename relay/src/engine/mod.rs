@@ -28,6 +28,7 @@ pub mod window;
 
 mod apply;
 mod decide;
+mod digest;
 mod ended;
 mod expiry;
 mod fill;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use landbridge_protocol::{
-    frame::peer::{CacheDigest, DropProposal, Introduction, Place},
+    frame::peer::{DropProposal, Introduction, Place},
     name::{CacheName, SiteName},
     position::{Cursor, Sequence, Through},
     record::{Key, Merge, Record},
@@ -18,6 +18,7 @@ use landbridge_protocol::{
 
 use super::{
     command::Published,
+    digest::{FNV_BASIS, digest_with, fnv},
     group::{Group, Staged},
     guards::{Guard, Guards},
     header::{CommitHeader, LogRecord, PeerCursor, StoreRun},
@@ -26,7 +27,7 @@ use super::{
     slot::{Slot, is_below},
     tokens::Tokens,
 };
-pub use super::{index::CacheStats, peer::PeerReport};
+pub use super::{digest::digest_of, index::CacheStats, peer::PeerReport};
 
 /// Runs of the store that a header lists.
 pub const MAX_RUNS: usize = 64;
@@ -477,30 +478,4 @@ impl Replica {
             isolated_seen: round.isolated_seen.clone(),
         })
     }
-}
-
-const FNV_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
-
-/// FNV-1a with a separator, which equals on all machines and in all versions.
-fn fnv(hash: u64, text: &str) -> u64 {
-    let bytes = text.bytes().chain(std::iter::once(0));
-    bytes.fold(hash, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
-}
-
-fn digest_with(name: &CacheName, merge: Merge, replicate: Replicate) -> u64 {
-    let merge = match merge {
-        Merge::Latest => "latest",
-        Merge::RemoveWins => "remove_wins",
-    };
-    let replicate = match replicate {
-        Replicate::Async => "async",
-        Replicate::Local => "local",
-    };
-    // The places of `sites` and `atomic`, which have one value each in this version.
-    ["1", name.as_str(), merge, replicate, "all", "site"].into_iter().fold(FNV_BASIS, fnv)
-}
-
-/// What decides a cache's replication, as it is said in a handshake.
-pub fn digest_of(name: &CacheName, cache: &CacheConfig) -> CacheDigest {
-    CacheDigest { cache: name.clone(), merge: cache.merge, digest: digest_with(name, cache.merge, cache.replicate) }
 }

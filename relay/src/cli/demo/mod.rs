@@ -18,7 +18,10 @@ use std::{
 use clap::Args;
 use landbridge_client::{Profile, Version};
 use landbridge_protocol::frame::admin::Request;
-use tokio::task::JoinSet;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    task::JoinSet,
+};
 
 use self::{
     layout::{Layout, SITES},
@@ -79,14 +82,38 @@ struct World {
 
 /// Runs the demo; Ctrl-C ends it at any time, and nothing is left running.
 pub async fn demo(args: DemoArgs) -> Result<Exit, Failure> {
-    tokio::select! {
+    let world = tokio::select! {
         biased;
-        _ = tokio::signal::ctrl_c() => Err(Failure::new(Exit::Failed, "interrupted; both relays are stopped")),
-        told = tell(args) => told,
+        ended = asked_to_end() => {
+            ended?;
+            return Err(Failure::new(Exit::Failed, "interrupted; both relays are stopped"));
+        }
+        told = tell(&args) => told?,
+    };
+    if !args.once {
+        world.invite();
+        asked_to_end().await?;
+        world.story.line("\nStopping.");
     }
+    world.stop().await.map_err(|e| Failure::new(Exit::Failed, e.to_string()))?;
+    Ok(Exit::Done)
 }
 
-async fn tell(args: DemoArgs) -> Result<Exit, Failure> {
+/// Waits for Ctrl-C, SIGTERM, or the terminal's end: the relays are children, and must not outlive the demo.
+async fn asked_to_end() -> Result<(), Failure> {
+    let failed = |e: std::io::Error| Failure::new(Exit::Failed, format!("cannot wait for signals: {e}"));
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted.map_err(failed)?,
+        _ = terminate.recv() => {}
+        _ = hangup.recv() => {}
+    }
+    Ok(())
+}
+
+/// Starts everything and tells the story.
+async fn tell(args: &DemoArgs) -> Result<World, Failure> {
     let begun = Instant::now();
     let (layout, again) = Layout::prepare(&args.dir, args.base_port).map_err(|e| Failure::because(Exit::Usage, &e))?;
     let story = Story::new();
@@ -105,15 +132,7 @@ async fn tell(args: DemoArgs) -> Result<Exit, Failure> {
         return Err(Failure::new(Exit::Failed, format!("step {step} has not verified what it claims: {error}")));
     }
     world.story.line(format_args!("\nAll steps verified, in {}.", took(begun.elapsed())));
-    if !args.once {
-        world.invite();
-        tokio::signal::ctrl_c()
-            .await
-            .map_err(|e| Failure::new(Exit::Failed, format!("cannot wait for Ctrl-C: {e}")))?;
-        world.story.line("\nStopping.");
-    }
-    world.stop().await.map_err(|e| Failure::new(Exit::Failed, e.to_string()))?;
-    Ok(Exit::Done)
+    Ok(world)
 }
 
 impl World {
