@@ -373,12 +373,21 @@ impl Replica {
     pub fn resume(&self, cursor: Option<&Cursor>) -> Through {
         let Some(cursor) = cursor else { return Through::default() };
         let runs = &self.core.runs;
-        let Some(at) = runs.iter().position(|known| known.run == cursor.run) else { return Through::default() };
+        let guards = &self.config.guards;
+        let written = [Guard::WrittenCursor, Guard::NoClamp, Guard::NoZero].iter().any(|guard| !guards.hold(*guard));
+        let Some(at) = runs.iter().position(|known| known.run == cursor.run) else {
+            let kept = Through {
+                direct: cursor.through.direct.min(self.head()),
+                complete: cursor.through.complete.min(self.head()),
+            };
+            return if guards.hold(Guard::NoZero) { Through::default() } else { kept };
+        };
         let former = &runs[at..runs.len() - 1];
-        if self.config.guards.hold(Guard::WrittenCursor) && former.iter().any(|run| !run.ended_in_order) {
+        if !written && former.iter().any(|run| !run.ended_in_order) {
             return Through::default();
         }
-        let end = runs.get(at + 1).map_or(self.core.head, |next| next.first.previous());
+        let next = runs.get(at + 1).filter(|_| guards.hold(Guard::NoClamp));
+        let end = next.map_or(self.core.head, |next| next.first.previous());
         Through { direct: cursor.through.direct.min(end), complete: cursor.through.complete.min(end) }
     }
 

@@ -7,6 +7,7 @@ use landbridge_relay::engine::guards::{Guard, Guards};
 use landbridge_tests::explorer::{
     scenario::{MUTATIONS, Scenario, scenario, scenarios},
     search::{Bounds, Outcome, explore},
+    walk::walk,
 };
 
 /// Searches through all that can happen between relays.
@@ -23,6 +24,9 @@ struct Options {
     /// Seconds at most, per scenario.
     #[arg(long, default_value_t = 600)]
     seconds: u64,
+    /// Walk at random from this seed instead of searching all.
+    #[arg(long)]
+    walk: Option<u64>,
 }
 
 fn guard(name: &str) -> Option<Guard> {
@@ -43,8 +47,10 @@ fn main() -> ExitCode {
     let guards = mutation.map_or(Guards::all(), Guards::without);
     match options.what.as_deref() {
         Some("all") => {
-            let held =
-                scenarios().into_iter().filter(|s| run(&Scenario { guards, ..s.clone() }, bounds, false)).count();
+            let held = scenarios()
+                .into_iter()
+                .filter(|s| run(&Scenario { guards, ..s.clone() }, bounds, options.walk, false))
+                .count();
             println!("{held} of {} hold", scenarios().len());
             if held == scenarios().len() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
@@ -52,12 +58,12 @@ fn main() -> ExitCode {
             for (guard, name) in MUTATIONS {
                 let scenario = scenario(name).expect("the table names scenarios");
                 print!("without {:16} ", format!("{guard:?}"));
-                run(&Scenario { guards: Guards::without(*guard), ..scenario }, bounds, false);
+                run(&Scenario { guards: Guards::without(*guard), ..scenario }, bounds, options.walk, false);
             }
             ExitCode::SUCCESS
         }
         Some(name) => match scenario(name) {
-            Some(scenario) if run(&Scenario { guards, ..scenario }, bounds, true) => ExitCode::SUCCESS,
+            Some(scenario) if run(&Scenario { guards, ..scenario }, bounds, options.walk, true) => ExitCode::SUCCESS,
             Some(_) => ExitCode::FAILURE,
             None => {
                 eprintln!("no scenario {name}");
@@ -73,9 +79,9 @@ fn main() -> ExitCode {
 }
 
 /// Whether the scenario holds, as far as it was searched.
-fn run(scenario: &Scenario, bounds: Bounds, traced: bool) -> bool {
+fn run(scenario: &Scenario, bounds: Bounds, seed: Option<u64>, traced: bool) -> bool {
     let begun = std::time::Instant::now();
-    let outcome = explore(scenario, bounds);
+    let outcome = seed.map_or_else(|| explore(scenario, bounds), |seed| walk(scenario, seed, bounds));
     let (states, verdict, trace) = match outcome {
         Outcome::Exhaustive { states } => (states, "exhaustive, holds".to_owned(), None),
         Outcome::Capped { states, depth } => (states, format!("capped at depth {depth}, holds so far"), None),

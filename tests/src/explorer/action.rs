@@ -1,6 +1,7 @@
 //! All that can happen to a world.
 
 use landbridge_protocol::frame::SenderToReceiver;
+use landbridge_relay::engine::command::Command;
 
 use super::{
     check::show,
@@ -29,6 +30,8 @@ pub enum Action {
     Mend,
     /// A relay is killed and starts again.
     Restart(usize),
+    /// A relay shuts down in order and starts again.
+    Stop(usize),
     /// What a relay has now it may fall back to.
     Save(usize),
     /// A relay starts again with what was saved.
@@ -83,6 +86,7 @@ impl World {
         let commits = self.sites[site].log.len();
         if spent.restarts < s.restarts {
             out.push(Action::Restart(site));
+            out.push(Action::Stop(site));
         }
         if spent.tails < s.tails {
             match self.saved {
@@ -120,6 +124,13 @@ impl World {
             Action::Mend => self.mend(),
             Action::Restart(site) => {
                 *restarts += 1;
+                self.restart(site, self.sites[site].log.len());
+            }
+            Action::Stop(site) => {
+                *restarts += 1;
+                if let Err(refusal) = self.step(site, Command::EndRun) {
+                    self.fault = Some(format!("END REFUSED at site {site}: {refusal}"));
+                }
                 self.restart(site, self.sites[site].log.len());
             }
             Action::Save(site) => {
@@ -165,7 +176,11 @@ impl World {
                 format!("{action:?}: flying [{}]", frames.collect::<Vec<_>>().join(" "))
             }
             Action::Deliver(_, to) => format!("{action:?}: {}", state(to)),
-            Action::Housekeep(site) | Action::Restart(site) | Action::LoseTail(site) | Action::Wipe(site) => {
+            Action::Housekeep(site)
+            | Action::Restart(site)
+            | Action::Stop(site)
+            | Action::LoseTail(site)
+            | Action::Wipe(site) => {
                 format!("{action:?}: {}", state(site))
             }
             _ => format!("{action:?}"),

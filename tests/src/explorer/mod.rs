@@ -10,6 +10,8 @@
 //! judged by [`check`]: diverged, lost, resurrected, a tombstone kept, a link faulted, no quiescence. Worlds are known by
 //! 64-bit fingerprints ([`print`]) from which times are left out that only say when something was heard or is looked at.
 //!
+//! [`walk`] goes at random instead, and deeper.
+//!
 //! What is not content (handshakes, heartbeats, acknowledgements, proposals) is taken at once; batches and reconciles fly
 //! until they are delivered. Senders are polled at once for what is quiet; only content and handshakes wait to be polled
 //! for. All sites have one wall clock, which stands still but for [`world::World::pass`] and a
@@ -23,4 +25,5 @@ pub mod print;
 pub mod scenario;
 pub mod search;
 pub mod site;
+pub mod walk;
 pub mod world;

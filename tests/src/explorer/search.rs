@@ -86,7 +86,8 @@ pub fn explore(scenario: &Scenario, bounds: Bounds) -> Outcome {
     Outcome::Exhaustive { states: found.len() }
 }
 
-fn beginning(scenario: &Scenario) -> World {
+/// The world in which a scenario begins.
+pub(super) fn beginning(scenario: &Scenario) -> World {
     let mut world = World::new(scenario);
     for action in scenario.begin {
         world.act(*action);
