@@ -1,6 +1,8 @@
 //! Closing of ended runs: an ended run can't advance V any more, so V is raised to what is held of it, once no site can
 //! have more of it for this one.
 
+use std::collections::BTreeSet;
+
 use landbridge_protocol::{
     name::SiteName,
     version::{Origin, RunId},
@@ -17,16 +19,22 @@ impl Group<'_> {
         if !self.guards().hold(Guard::NoClose) {
             return;
         }
-        let closable = |origin: &&Origin| {
+        let closable = |origin: &Origin| {
             let present = self.present_run(&origin.site);
-            !self.core.closed.contains(*origin)
+            !self.core.closed.contains(origin)
                 && present.is_some_and(|run| run != origin.run && self.all_past(&origin.site, run))
         };
-        let ended: Vec<Origin> = self.base.index.origins().iter().filter(closable).copied().collect();
+        let known: BTreeSet<Origin> =
+            self.base.index.origins().iter().copied().chain(self.staged().map(|slot| slot.version.origin)).collect();
+        let ended: Vec<Origin> = known.into_iter().filter(|origin| closable(origin)).collect();
         if ended.is_empty() {
             return;
         }
-        let highest = self.base.index.highest();
+        let mut highest = self.base.index.highest();
+        for slot in self.staged() {
+            let clock = highest.entry(slot.version.origin).or_default();
+            *clock = (*clock).max(slot.version.clock);
+        }
         for origin in ended {
             if let Some(clock) = highest.get(&origin) {
                 self.durable |= self.core.seen.raise(origin, *clock);

@@ -20,6 +20,7 @@ use super::{
     replica::{Core, Replica, Replicate},
     slot::{Slot, is_below},
     tokens::{Told, told_by},
+    tombstones::SWEEP_EVERY,
 };
 
 /// Bytes of a record in the log besides key and value, about.
@@ -198,6 +199,11 @@ impl<'a> Group<'a> {
         self.changes.keys()
     }
 
+    /// What the group has put in place of what was held.
+    pub(crate) fn staged(&self) -> impl Iterator<Item = &Slot> {
+        self.changes.values().flat_map(|change| change.keys.values().flatten().chain(&change.clear))
+    }
+
     /// The caches known by now, in order.
     pub(crate) fn cache_names(&self) -> std::collections::BTreeSet<CacheName> {
         self.base.index.caches().map(|(name, _)| name).chain(self.changes.keys()).cloned().collect()
@@ -286,7 +292,8 @@ impl<'a> Group<'a> {
             RECORD_OVERHEAD_BYTES + record.key.as_ref().map_or(0, |key| key.as_bytes().len()) + record.value.len();
         self.note(&record);
         if Self::is_dead(record.kind) {
-            let due = self.now.after(self.base.config.tombstone_min_age);
+            // Not only at its least age: the bound on their number is looked at as well.
+            let due = self.now.after(self.base.config.tombstone_min_age.min(SWEEP_EVERY));
             self.core.sweep_at = Some(self.core.sweep_at.map_or(due, |at| at.min(due)));
         }
         match &record.key {

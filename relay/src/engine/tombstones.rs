@@ -173,6 +173,7 @@ impl Group<'_> {
     pub(crate) fn drop_proposed(&mut self, peer: SiteName, proposal: DropProposal) -> Decided {
         self.peer(&peer)?;
         self.check_vector(&proposal.dropped)?;
+        self.check_vector(&proposal.isolated_seen)?;
         let isolated = proposal.isolated;
         if isolated == peer || isolated == self.base.config.site {
             return Err(Refusal::new(ErrorCode::BadArgument, "neither side of a link is the isolated site"));

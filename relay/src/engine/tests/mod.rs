@@ -3,7 +3,14 @@
 mod bed;
 
 mod batches;
+mod ended;
+mod expiry;
+mod filling;
+mod forced;
 mod handshakes;
 mod permutations;
+mod reconciles;
+mod replay;
 mod retries;
+mod tombstones;
 mod writes;

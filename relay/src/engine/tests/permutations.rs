@@ -107,7 +107,7 @@ fn converges(steps: &[Step], repeated: &[usize], name: &str) -> Result<(), TestC
                     deliver(&mut relay, &records[*which]);
                     let again = repeated[at] % (at + 1);
                     deliver(&mut relay, &records[order[again]]);
-                    if repeated[at] % 2 == 0 {
+                    if repeated[at].is_multiple_of(2) {
                         relay.step(Command::Housekeep).expect("housekept");
                     }
                 }
