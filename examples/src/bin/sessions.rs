@@ -1,7 +1,7 @@
 //! Logs a user in, refreshes the session, and logs out, telling what every node of every site hears of it.
 //!
 //! Start the demo (`cargo run --release -- demo`), then, in another terminal:
-//! `LANDBRIDGE_PROFILE=landbridge-demo/site1.profile.toml cargo run -p landbridge-examples --bin sessions`
+//! `cargo run --release -p landbridge-examples --bin sessions -- landbridge-demo/node11.profile.toml`
 
 use std::{error::Error, time::Duration};
 
