@@ -53,6 +53,8 @@ struct Shared {
 struct Seats {
     next: u64,
     bound: usize,
+    /// Views announced so far: the first has number 0.
+    views: u64,
     /// By number, which is join order.
     seats: BTreeMap<u64, Seat>,
 }
@@ -81,7 +83,7 @@ impl Roster {
     /// With nobody, and room for so many.
     pub fn new(bound: usize) -> Self {
         let view = watch::Sender::new(View { number: 0, members: Vec::new() });
-        let seats = Seats { next: 0, bound, seats: BTreeMap::new() };
+        let seats = Seats { next: 0, views: 0, bound, seats: BTreeMap::new() };
         Self(Arc::new(Shared { seats: Mutex::new(seats), view }))
     }
 
@@ -109,7 +111,7 @@ impl Roster {
         let subscriptions = Arc::<AtomicU32>::default();
         seats.seats.insert(number, Seat { member, fence: fence.clone(), subscriptions: subscriptions.clone() });
         if in_view {
-            self.announce(&seats);
+            self.announce(&mut seats);
         }
         Ok(Joined { roster: self.clone(), number, fence, subscriptions })
     }
@@ -142,18 +144,20 @@ impl Roster {
         self.seats().seats.values().map(report).collect()
     }
 
-    fn announce(&self, seats: &Seats) {
+    fn announce(&self, seats: &mut Seats) {
         let members = seats.seats.values().filter(|seat| seat.member.member).map(|seat| seat.member.node.to_string());
         let members: Vec<String> = members.collect();
         // Under the lock of the seats, so that views come in the order of their numbers.
-        self.0.view.send_modify(|view| *view = View { number: view.number + 1, members });
+        let number = seats.views;
+        seats.views += 1;
+        self.0.view.send_replace(View { number, members });
         tracing::info!("Received new site view: {}", show(&self.0.view.borrow()));
     }
 
     fn leave(&self, number: u64) {
         let mut seats = self.seats();
         if seats.seats.remove(&number).is_some_and(|seat| seat.member.member) {
-            self.announce(&seats);
+            self.announce(&mut seats);
         }
     }
 
@@ -236,9 +240,9 @@ mod tests {
         assert_eq!(shown(&roster), "[|0] (0) []");
         let b = roster.join(member("node12", 2)).unwrap();
         let _a = roster.join(member("node11", 1)).unwrap();
-        assert_eq!(shown(&roster), "[node12|2] (2) [node12, node11]");
+        assert_eq!(shown(&roster), "[node12|1] (2) [node12, node11]");
         drop(b);
-        assert_eq!(shown(&roster), "[node11|3] (1) [node11]");
+        assert_eq!(shown(&roster), "[node11|2] (1) [node11]");
     }
 
     #[test]
@@ -248,7 +252,7 @@ mod tests {
         let new = roster.join(member("node11", 1)).unwrap();
         assert!(old.fence().is_cancelled() && !new.fence().is_cancelled());
         drop(old);
-        assert_eq!(shown(&roster), "[node11|2] (1) [node11]");
+        assert_eq!(shown(&roster), "[node11|1] (1) [node11]");
         assert_eq!(roster.len(), 1);
     }
 
@@ -270,7 +274,7 @@ mod tests {
         let two = roster.join(command("node11", 9)).unwrap();
         assert!([&node, &one, &two].iter().all(|joined| !joined.fence().is_cancelled()));
         drop(one);
-        assert_eq!(shown(&roster), "[node11|1] (1) [node11]");
+        assert_eq!(shown(&roster), "[node11|0] (1) [node11]");
     }
 
     #[test]

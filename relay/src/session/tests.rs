@@ -238,13 +238,13 @@ async fn members_are_welcomed_and_hear_of_each_other() {
     let town = town(Limits::default());
     let (_one, mut control, welcome) = town.join("node11", hello("node11")).await;
     let RelayToNode::Welcome(welcome) = welcome else { panic!("{welcome:?}") };
-    assert_eq!(show_view(&welcome.site_view), "[node11|1] (1) [node11]");
+    assert_eq!(show_view(&welcome.site_view), "[node11|0] (1) [node11]");
     let (other, _, _) = town.join("node12", hello("node12")).await;
     let (0, RelayToNode::SiteView(view)) = control.hear().await else { panic!() };
-    assert_eq!(show_view(&view), "[node11|2] (2) [node11, node12]");
+    assert_eq!(show_view(&view), "[node11|1] (2) [node11, node12]");
     other.close(0u32.into(), b"");
     let (0, RelayToNode::SiteView(view)) = control.hear().await else { panic!() };
-    assert_eq!(show_view(&view), "[node11|3] (1) [node11]");
+    assert_eq!(show_view(&view), "[node11|2] (1) [node11]");
 }
 
 #[tokio::test]
