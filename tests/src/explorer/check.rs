@@ -1,6 +1,6 @@
 //! What must hold of every world, and of the one that it settles to.
 
-use landbridge_protocol::record::Kind;
+use landbridge_protocol::{record::Kind, time::Millis};
 use landbridge_relay::engine::{
     guards::Guards,
     slot::{Rank, Slot},
@@ -68,8 +68,8 @@ impl World {
         })
     }
 
-    /// What is wrong with a world in which nothing happens by itself any more.
-    fn judge(&self, absent: Absent) -> Option<String> {
+    /// What is wrong with a world in which nothing happens by itself any more, at this time or ever.
+    fn judge(&self, absent: Absent, at_the_end: bool) -> Option<String> {
         let sites: Vec<usize> = (0..self.sites.len()).filter(|site| Absent::Site(*site) != absent).collect();
         for k in 0..self.scenario.keys {
             let shown = || {
@@ -89,7 +89,7 @@ impl World {
                 return Some(format!("RESURRECTED key {k}: {}", shown()));
             }
             let dead = |site: &usize| self.slot(*site, k).is_some_and(|slot| slot.kind != Kind::Live);
-            if absent == Absent::None && sites.iter().any(dead) {
+            if at_the_end && absent == Absent::None && sites.iter().any(dead) {
                 return Some(format!("TOMBSTONE KEPT key {k}: {}", shown()));
             }
         }
@@ -134,7 +134,13 @@ impl World {
             let after = super::print::print(&world, salt);
             if after == print {
                 if passes == 0 {
-                    return world.judge(absent);
+                    return world.judge(absent, true);
+                }
+                // What expires would hide what has diverged before; what is passed on late has not yet arrived.
+                let early = (passes == PASSES && self.scenario.forward_after == Millis::ZERO)
+                    .then(|| world.judge(absent, false));
+                if let Some(why) = early.flatten() {
+                    return Some(why);
                 }
                 passes -= 1;
                 world.pass(PASS);

@@ -103,7 +103,7 @@ pub fn scenarios() -> Vec<Scenario> {
     let wins3 = || Scenario { sites: 3, ..wins() };
     let mutual = |of: Scenario| Scenario { forced: true, isolations: 1, removes: 2, ..of };
     let forced = |of: Scenario| Scenario { forced: true, isolations: 1, ..of };
-    let expiry = |of: Scenario| Scenario { lifespan: Millis::from_secs(2), passes: 1, ..of };
+    let expiry = |of: Scenario| Scenario { lifespan: Millis::from_secs(2), passes: 2, pass: Millis::new(1_500), ..of };
     let late = |of: Scenario| Scenario { forward_after: Millis::from_secs(2), passes: 1, ..of };
     vec![
         Scenario { name: "two", depth: 2, writes: 3, removes: 2, breaks: 1, ..two() },
@@ -128,9 +128,10 @@ pub fn scenarios() -> Vec<Scenario> {
         Scenario { name: "wins-expiry", writes: 3, ..expiry(wins()) },
         Scenario { name: "wins-expiry-forced", ..forced(expiry(wins())) },
         Scenario { name: "wins-expiry-keys", keys: 2, writes: 3, ..forced(expiry(wins())) },
+        Scenario { name: "wins-expiry-outage", keys: 2, absent: true, begin: OUTAGE, ..forced(expiry(wins())) },
         Scenario { name: "three-gc", writes: 1, ..three() },
         Scenario { name: "three-dead", removes: 0, one_dead: true, ..three() },
-        Scenario { name: "three-dead-late", removes: 0, one_dead: true, ..late(three()) },
+        Scenario { name: "three-dead-late", removes: 0, one_dead: true, breaks: 1, ..late(three()) },
         Scenario { name: "three-dead-keys", keys: 2, writes: 3, removes: 0, one_dead: true, ..three() },
         Scenario { name: "three-break", writes: 1, breaks: 1, ..three() },
         Scenario { name: "three-late", writes: 1, breaks: 1, ..late(three()) },
@@ -195,7 +196,7 @@ const DROPPED_BY_ONE: &[Action] = &[
 
 /// Every rule, and the scenario that should show what breaks without it.
 pub const MUTATIONS: &[(Guard, &str)] = &[
-    (Guard::EagerVector, "three-dead"),
+    (Guard::EagerVector, "two-keys"),
     (Guard::NoSuperseder, "three-dead-keys"),
     (Guard::AnyHandshake, "two"),
     (Guard::OutOfBand, "two"),
@@ -226,7 +227,19 @@ pub const MUTATIONS: &[(Guard, &str)] = &[
     (Guard::MarkRemoved, "wins-expiry"),
     (Guard::FillOne, "three-dropped-wipe"),
     (Guard::NoClose, "two-unseen"),
-    (Guard::MarkForced, "wins-expiry-forced"),
-    (Guard::MarkEarly, "wins-expiry-keys"),
+    (Guard::MarkForced, "wins-expiry-outage"),
+    (Guard::MarkEarly, "wins-expiry-outage"),
     (Guard::FreshBirth, "wins"),
+];
+
+/// An entry is known to both; then they are cut, and the second refreshes it.
+const OUTAGE: &[Action] = &[
+    Action::Put(0, 0),
+    Action::Poll(0, 1),
+    Action::Deliver(0, 1),
+    Action::Poll(1, 0),
+    Action::Deliver(1, 0),
+    Action::Isolate(0),
+    Action::Pass,
+    Action::Put(1, 0),
 ];
