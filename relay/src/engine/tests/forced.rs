@@ -103,9 +103,12 @@ fn the_others_hold_the_new_g_before_the_first_drops() {
     assert_eq!(relay.replica.proposal(&site("b")), None);
 }
 
+/// What happens before an answer comes in.
+type Change = fn(&mut Relay, &mut DropAnswer);
+
 #[test]
 fn without_agreement_nothing_is_dropped() {
-    let refuses: [(&str, fn(&mut Relay, &mut DropAnswer)); 5] = [
+    let refuses: [(&str, Change); 5] = [
         ("it disagrees", |_, answer| answer.agreed = false),
         ("another round", |_, answer| answer.round += 1),
         ("the isolated one is back", |relay, _| relay.meet("c", Vector::new())),
