@@ -182,3 +182,14 @@ fn an_expired_entry_leaves_nothing_behind() {
     assert!(!same(&world, 0));
     nothing_is_kept(&world);
 }
+
+#[test]
+fn a_wiped_site_waits_at_first_for_the_peer_that_may_know_of_it() {
+    let mut world = World::new(&Scenario::of(3));
+    world.cut(0, 1);
+    world.restart(1, 0);
+    world.exchange();
+    assert!(!world.sites[1].replica.ready(world.now), "the site that it reaches had not heard of it");
+    world = settled(world);
+    assert!(world.sites[1].replica.ready(world.now));
+}

@@ -22,21 +22,23 @@ impl Replica {
 
     /// The peers that a filling store waits for; empty where it waits for any.
     pub fn awaited(&self, now: Timestamp) -> Vec<SiteName> {
-        if self.ready(now) { Vec::new() } else { owed(&self.config, &self.core) }
+        if self.ready(now) { Vec::new() } else { owed(&self.config, &self.core, now) }
     }
 }
 
 /// Peers that a fresh store must have been filled from: those that have dropped what its V does not cover and, where it
-/// was wiped (a peer knows a former run of this site), those that have not said what they dropped.
-fn owed(config: &ReplicaConfig, core: &Core) -> Vec<SiteName> {
+/// was wiped (a peer knows a former run of this site), those that have not said what they dropped. Whether it was may be
+/// known to one peer only: so all are waited for at first.
+fn owed(config: &ReplicaConfig, core: &Core, now: Timestamp) -> Vec<SiteName> {
     if !config.guards.hold(Guard::FillOne) {
         return Vec::new();
     }
     let former = |peer: &super::replica::PeerReport| {
         peer.seen.iter().any(|(origin, _)| origin.site == config.site && origin.run != core.run)
     };
-    let wiped = core.peers.values().any(former);
-    let owes = |peer: &super::replica::PeerReport| (wiped && peer.run.is_none()) || !core.seen.includes(&peer.dropped);
+    let early = now < core.fresh_since.after(config.fill_wait);
+    let wait = early || core.peers.values().any(former);
+    let owes = |peer: &super::replica::PeerReport| (wait && peer.run.is_none()) || !core.seen.includes(&peer.dropped);
     core.peers.iter().filter(|(_, peer)| owes(peer)).map(|(site, _)| *site).collect()
 }
 
@@ -61,5 +63,5 @@ pub(crate) fn is_ready(config: &ReplicaConfig, core: &Core, now: Timestamp) -> b
     }
     // Two fresh ones fill each other at once: neither has anything.
     let filled = |peer: &super::replica::PeerReport| peer.filled || (peer.filling && peer.seen.is_empty());
-    core.peers.values().any(filled) && owed(config, core).is_empty()
+    core.peers.values().any(filled) && owed(config, core, now).is_empty()
 }
