@@ -96,8 +96,11 @@ impl<F: Feed, W: AsyncWrite + Unpin> Telling<'_, F, W> {
         loop {
             let now = published.borrow_and_update().clone();
             while standing.sequence() < now.head {
-                self.tell_more(&mut standing).await?;
+                if !self.tell_more(&mut standing).await? {
+                    self.begin_again(&mut standing).await?;
+                }
             }
+            standing.through(standing.sequence(), &now);
             self.flush().await?;
             if published.changed().await.is_err() {
                 return Ok(());
@@ -136,7 +139,21 @@ impl<F: Feed, W: AsyncWrite + Unpin> Telling<'_, F, W> {
         }
     }
 
-    async fn tell_more(&mut self, standing: &mut Standing) -> Result<(), End> {
+    /// For a subscriber so far behind that removals were let go before it came to them, and where a reconcile has taken
+    /// away what leaves no record.
+    async fn begin_again(&mut self, standing: &mut Standing) -> Result<(), End> {
+        let (origin, published) = (self.feed.origin(), self.feed.published().borrow().clone());
+        let dropped = self.feed.dropped();
+        let token = nowhere(origin);
+        self.say(&RelayToNode::Event(bare(EventKind::Gap, token.clone()))).await?;
+        self.snapshot(token).await?;
+        *standing = Standing::at(origin, &published);
+        standing.told_anew(&dropped);
+        self.say(&RelayToNode::Event(bare(EventKind::SnapshotEnd, standing.token()))).await
+    }
+
+    /// A part of the log. `false`: something of it can't be told any more.
+    async fn tell_more(&mut self, standing: &mut Standing) -> Result<bool, End> {
         let published = self.feed.published().borrow().clone();
         let read = self.feed.read(standing.sequence(), READ_BYTES).await?;
         for (sequence, record) in read.records {
@@ -151,8 +168,12 @@ impl<F: Feed, W: AsyncWrite + Unpin> Telling<'_, F, W> {
             let (kind, token) = (kind_of(&record), standing.tell(sequence));
             self.say(&RelayToNode::Event(told(record, kind, token))).await?;
         }
+        // Before V moves on: what was let go by now is missing from this part.
+        if standing.has_missed(&self.feed.dropped()) {
+            return Ok(false);
+        }
         standing.through(read.through, &published);
-        Ok(())
+        Ok(true)
     }
 
     /// Whether what the event says can be read: the record is the held one, and not past its deadline (a mark follows).

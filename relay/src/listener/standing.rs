@@ -22,6 +22,8 @@ pub(super) struct Standing {
     sequence: Sequence,
     seen: Vector,
     owed: Sequence,
+    /// V as of where the log has been read: the removals that it covers were told, or are outdone by what lies further on.
+    passed: Vector,
     /// Through here, what V covers was told before the log was begun anew.
     anew_through: Sequence,
 }
@@ -34,18 +36,21 @@ impl Standing {
             sequence: published.head,
             seen: published.seen.clone(),
             owed: published.head,
+            passed: published.seen.clone(),
             anew_through: Sequence::ZERO,
         }
     }
 
     /// Goes on where a token stands. What it skipped may be owed up to the head of this moment.
     pub(super) fn resumed(origin: Origin, token: ResumeToken, head: Sequence) -> Self {
-        Self { origin, sequence: token.sequence, seen: token.seen, owed: head, anew_through: Sequence::ZERO }
+        let passed = token.seen.clone();
+        Self { origin, sequence: token.sequence, seen: token.seen, owed: head, passed, anew_through: Sequence::ZERO }
     }
 
     /// Reads the log from its beginning, less what `seen` covers.
     pub(super) fn anew(origin: Origin, seen: Vector, head: Sequence) -> Self {
-        Self { origin, sequence: Sequence::ZERO, seen, owed: head, anew_through: head }
+        let passed = seen.clone();
+        Self { origin, sequence: Sequence::ZERO, seen, owed: head, passed, anew_through: head }
     }
 
     /// Whether a record was told before the log was begun anew. A mark has the version of the entry that expired, so that
@@ -64,6 +69,16 @@ impl Standing {
         self.token()
     }
 
+    /// Whether a removal may have been let go before it was come to.
+    pub(super) fn has_missed(&self, dropped: &Vector) -> bool {
+        !self.passed.includes(dropped)
+    }
+
+    /// What was let go before is known, as a snapshot was told after.
+    pub(super) fn told_anew(&mut self, dropped: &Vector) {
+        self.passed.join(dropped);
+    }
+
     /// A record was skipped while the head was there.
     pub(super) fn skip(&mut self, head: Sequence) {
         self.owed = self.owed.max(head);
@@ -72,6 +87,9 @@ impl Standing {
     /// All is told or skipped through there; `published` was taken before that part of the log was read.
     pub(super) fn through(&mut self, sequence: Sequence, published: &Published) {
         self.sequence = self.sequence.max(sequence);
+        if self.sequence >= published.head {
+            self.passed.join(&published.seen);
+        }
         if self.sequence >= published.head && published.head >= self.owed {
             self.seen.join(&published.seen);
         }

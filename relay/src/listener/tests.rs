@@ -104,7 +104,8 @@ impl Feed for Log {
     }
 
     fn holds(&self, sequence: Sequence, record: &Record) -> bool {
-        self.newest()[record.key.as_ref().unwrap()].0 == sequence.get()
+        let let_go = record.kind == Kind::Tombstone && self.dropped.lock().unwrap().covers(&record.version);
+        !let_go && self.newest()[record.key.as_ref().unwrap()].0 == sequence.get()
     }
 
     async fn page(&self, _: &CacheName, after: Option<&Key>, _: usize) -> Result<SnapshotPage, Refusal> {
@@ -265,4 +266,25 @@ async fn a_slow_subscriber_is_coalesced_and_hears_each_keys_last_change() {
     let events = subscriber.until("Created last").await;
     assert!(events.len() < 250, "{}", events.len());
     assert!(events.iter().any(|event| event.ends_with("499")), "the last change of a key is never left out");
+}
+
+#[tokio::test]
+async fn a_subscriber_so_slow_that_removals_were_let_go_is_told_of_the_gap() {
+    let log = Log::new();
+    log.append("gone", Kind::Live, "1");
+    let (mut subscriber, _) = subscribe(&log, None, false).begun().await;
+    for round in 0..40 {
+        log.append(&format!("k{round}"), Kind::Live, &format!("{round:0>100}"));
+        tokio::task::yield_now().await;
+    }
+    log.append("gone", Kind::Tombstone, "");
+    *log.dropped.lock().unwrap() = [(origin(2), Clock::from_bits(42))].into_iter().collect();
+    log.append("last", Kind::Live, "");
+    let before = subscriber.until("Gap").await;
+    assert!(before.iter().all(|event| !event.starts_with("Removed")), "{before:?}");
+    let snapshot = subscriber.until("SnapshotEnd").await;
+    assert_eq!(snapshot.len(), 42, "all that lives, and the end: {snapshot:?}");
+    assert!(snapshot.iter().all(|event| !event.contains("gone")), "{snapshot:?}");
+    log.append("after", Kind::Live, "");
+    assert_eq!(subscriber.until("Created after").await.len(), 1, "once told anew, it goes on as before");
 }

@@ -108,7 +108,7 @@ pub async fn serve<S: Shelf, L: Subscriptions>(server: Arc<Server<S, L>>, admitt
     let welcome = welcome(&session, views.0.borrow().clone(), views.1.borrow().clone());
     if outgoing.send(request, &RelayToNode::Welcome(welcome)).await.is_ok() {
         tasks.spawn(push_views(outgoing.clone(), views, session.stop.clone()));
-        tasks.spawn(stream::requests(session.clone(), incoming, outgoing, tasks.clone()));
+        tasks.spawn(stream::requests(session.clone(), incoming, outgoing, tasks.clone(), connection.clone()));
         let reason = accept_streams(&session, &connection, &tasks, &stop).await;
         session.stop.cancel();
         tasks.close();

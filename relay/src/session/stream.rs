@@ -171,9 +171,10 @@ pub(super) async fn requests<S: Shelf, L: Subscriptions>(
     mut incoming: Incoming,
     outgoing: Outgoing,
     tasks: TaskTracker,
+    connection: Connection,
 ) {
     if let Err(error) = pump(&session, &mut incoming, &outgoing, &tasks).await {
-        tracing::info!(node = %session.answering.session.node, %error, "control stream ended");
+        end(&session, &connection, &error);
         session.stop.cancel();
     }
 }

@@ -12,6 +12,8 @@ pub(super) const MERGED_BYTES: u64 = 64 * 1024;
 pub(super) const MERGE_RUN: usize = 8;
 /// Stuck records that are let be whatever their share.
 const STUCK_ALLOWED: u64 = 1024;
+/// What the commits of one rewrite have together about, at most: they are in memory at once.
+const READ_AT_ONCE_BYTES: u64 = 8 * 1024 * 1024;
 /// Commits that one search for small neighbours looks at.
 const SEARCH_BOUND: usize = 1024;
 
@@ -122,12 +124,12 @@ impl Ledger {
 
     // The commit, and those after it that are small or half dead too, as long as what is held of them fits together.
     fn neighbours(&self, first: Sequence, newest: Sequence) -> Vec<(Sequence, Use)> {
-        let mut sum = 0;
+        let (mut sum, mut read) = (0, 0);
         let fits = |(at, usage): &(&Sequence, &Use)| {
-            let before = sum;
             sum += usage.bytes - usage.dead_bytes();
+            read += usage.bytes;
             let joins = usage.is_half_dead() || usage.bytes < SMALL_BYTES;
-            **at != newest && (before == 0 || (joins && sum <= MERGED_BYTES))
+            **at == first || (**at != newest && joins && sum <= MERGED_BYTES && read <= READ_AT_ONCE_BYTES)
         };
         self.commits.range(first..).take_while(fits).take(SEARCH_BOUND).map(|(at, usage)| (*at, *usage)).collect()
     }
@@ -164,5 +166,31 @@ impl Ledger {
         }
         self.search_from = Sequence::ZERO;
         (run.len() >= MERGE_RUN).then_some(run)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commits_that_are_all_dead_are_not_read_all_at_once() {
+        let mut ledger = Ledger::default();
+        for at in 1..=1000 {
+            let bytes = 1024 * 1024;
+            ledger.put(Sequence::new(at), Use { last: Sequence::new(at), bytes, records: 1, live: 0, stuck: 0 });
+        }
+        let read = |plan: Vec<(Sequence, Use)>| plan.iter().map(|(_, usage)| usage.bytes).sum::<u64>();
+        assert!(ledger.plan().map(read).is_some_and(|bytes| (1..=READ_AT_ONCE_BYTES).contains(&bytes)));
+    }
+
+    #[test]
+    fn a_full_neighbour_of_a_dead_commit_is_let_be() {
+        let mut ledger = Ledger::default();
+        let usage = |at, live| Use { last: Sequence::new(at), bytes: 1024 * 1024, records: 1, live, stuck: 0 };
+        for (at, live) in [(1, 0), (2, 1), (3, 1)] {
+            ledger.put(Sequence::new(at), usage(at, live));
+        }
+        assert_eq!(ledger.plan(), Some(vec![(Sequence::new(1), usage(1, 0))]));
     }
 }

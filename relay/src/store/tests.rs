@@ -241,3 +241,34 @@ async fn answers_come_in_any_number_and_shutdown_ends_the_run_in_order() {
     let runs = reopened.replica.read().unwrap().runs().to_vec();
     assert_eq!(runs.iter().map(|run| run.ended_in_order).collect::<Vec<_>>(), [true, false]);
 }
+
+/// A clock that breaks once it is told to, and the writer with it.
+struct BrokenClock(std::sync::atomic::AtomicBool);
+
+impl crate::clock::Clock for BrokenClock {
+    fn now(&self) -> Timestamp {
+        assert!(!self.0.load(std::sync::atomic::Ordering::Relaxed), "the clock breaks");
+        now()
+    }
+}
+
+#[tokio::test]
+async fn a_writer_that_breaks_leaves_a_poisoned_store() {
+    let clock = Arc::new(BrokenClock(false.into()));
+    let options = StoreOptions {
+        dir: "nowhere".into(),
+        fsync: true,
+        recover: false,
+        replica: config(),
+        run: RunId(1),
+        limits: StoreLimits::default(),
+    };
+    let store = Store::open_with(Box::new(MemoryLog::new()), options, clock.clone(), Metrics::new()).unwrap();
+    store.submit(write(Operation::Put, 1, 1, vec![1])).await.unwrap();
+    clock.0.store(true, std::sync::atomic::Ordering::Relaxed);
+    assert!(store.submit(write(Operation::Put, 1, 2, vec![2])).await.is_err());
+    store.shutdown().await;
+    assert!(store.poisoned().is_some(), "it must not pass for healthy");
+    let refused = store.submit(write(Operation::Put, 1, 3, vec![3])).await.unwrap_err();
+    assert_eq!(refused.code(), Some(ErrorCode::StorePoisoned));
+}

@@ -1,7 +1,7 @@
 //! The writer's thread: takes what waits in the inbox, lets the writer step, tells the head, then answers.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError, mpsc},
+    sync::{Arc, Mutex, OnceLock, PoisonError, mpsc},
     thread,
     time::Duration,
 };
@@ -62,13 +62,26 @@ pub(super) fn start(writer: Writer, clock: Arc<dyn Clock>) -> Result<Started, Op
     let (publish, published) = watch::channel(first);
     let (tell_bytes, bytes) = watch::channel(writer.log_bytes());
     let (end, ended) = watch::channel(false);
+    let alarm = Alarm(writer.poison.clone());
     let worker = Worker { writer, clock, commands, publish, tell_bytes };
     let spawned = thread::Builder::new().name("writer".into()).spawn(move || {
+        let _alarm = alarm;
         worker.run();
         end.send_replace(true);
     });
     spawned.map_err(OpenError::Thread)?;
     Ok(Started { inbox: Inbox(Mutex::new(Some(inbox))), published, bytes, ended })
+}
+
+/// A writer that breaks poisons the store: the relay says so, and is not ready any more.
+struct Alarm(Arc<OnceLock<String>>);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.get_or_init(|| "the writer broke; its last words are in the log".into());
+        }
+    }
 }
 
 struct Worker {
