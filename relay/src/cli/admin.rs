@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use super::{
     Exit, Failure, Target,
     connect::PATIENCE,
+    output::say,
     output::{self, bytes, span, table},
 };
 use crate::{
@@ -140,14 +141,14 @@ pub(super) async fn status(to: &Target) -> Result<Exit, Failure> {
         None => "ready".to_owned(),
         Some(why) => format!("not ready: {why}"),
     };
-    println!("relay of {}  {ready}  up {}  {}", status.site, span(status.uptime_ms), status.software);
-    println!("origin {}  head {}", status.origin, status.head);
-    println!("log {} live, {} dead", bytes(status.log_live_bytes), bytes(status.log_dead_bytes));
-    println!("sites {}", status.relay_view);
-    println!("nodes {}", status.site_view);
-    println!();
+    say!("relay of {}  {ready}  up {}  {}", status.site, span(status.uptime_ms), status.software);
+    say!("origin {}  head {}", status.origin, status.head);
+    say!("log {} live, {} dead", bytes(status.log_live_bytes), bytes(status.log_dead_bytes));
+    say!("sites {}", status.relay_view);
+    say!("nodes {}", status.site_view);
+    say!("");
     links(&status.links);
-    println!();
+    say!("");
     cache_table(&status);
     Ok(Exit::Done)
 }
@@ -241,7 +242,7 @@ async fn change(to: &Target, request: Request) -> Result<Exit, Failure> {
     if to.json {
         output::json(&link)?;
     } else {
-        println!("link to {}: {} {}", link.peer, link.state, link.detail);
+        say!("link to {}: {} {}", link.peer, link.state, link.detail);
     }
     Ok(Exit::Done)
 }

@@ -11,6 +11,7 @@ use super::{
     Exit, Failure, Target,
     connect::failed,
     duration::Lifespan,
+    output::say,
     output::{self, key_text, text},
 };
 
@@ -58,7 +59,7 @@ pub(super) async fn put(
             Ok(Exit::Done)
         }
         Conditional::Done(version) => {
-            println!("{version}");
+            say!("{version}");
             Ok(Exit::Done)
         }
         Conditional::Failed(present) => {
@@ -110,7 +111,7 @@ pub(super) async fn size(to: &Target, name: &CacheName) -> Result<Exit, Failure>
     if to.json {
         output::json(&json!({"cache": name, "entries": entries}))?;
     } else {
-        println!("{entries}");
+        say!("{entries}");
     }
     Ok(Exit::Done)
 }
@@ -132,7 +133,7 @@ pub(super) async fn ls(to: &Target, name: &CacheName, prefix: &str, limit: usize
             let deadline = entry.deadline.map(|d| d.as_millis());
             output::json(&json!({"key": key, "version": entry.version.to_string(), "deadline_ms": deadline}))?;
         } else {
-            println!("{key}");
+            say!("{key}");
         }
     }
     client.close().await;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use landbridge_protocol::name::{NodeName, SiteName};
 
-use super::{Exit, Failure};
+use super::{Exit, Failure, output::say};
 use crate::{
     certs::{Development, develop},
     clock::{Clock, SystemClock},
@@ -31,10 +31,10 @@ pub(super) fn certs(args: &CertsArgs) -> Result<Exit, Failure> {
     let wanted = Development { dir: args.dir.clone(), sites: args.sites.clone(), nodes, now: SystemClock.now() };
     let made = develop(&wanted).map_err(|e| Failure::because(Exit::Usage, &e))?;
     for path in &made.written {
-        println!("wrote {}", path.display());
+        say!("wrote {}", path.display());
     }
     for path in &made.kept {
-        println!("kept  {}, which was there", path.display());
+        say!("kept  {}, which was there", path.display());
     }
     Ok(Exit::Done)
 }

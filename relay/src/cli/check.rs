@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Exit, Failure};
+use super::{Exit, Failure, output::say};
 use crate::{
     clock::{Clock, SystemClock},
     config,
@@ -13,9 +13,9 @@ pub(super) fn check(path: &Path) -> Result<Exit, Failure> {
     match config::check(path, SystemClock.now()) {
         Ok(checked) => {
             for warning in checked.warnings {
-                println!("note: {warning}");
+                say!("note: {warning}");
             }
-            println!("{} is good: the relay of {} would start", path.display(), checked.config.site);
+            say!("{} is good: the relay of {} would start", path.display(), checked.config.site);
             Ok(Exit::Done)
         }
         Err(error) => Err(Failure::because(Exit::Failed, &error)),

@@ -156,7 +156,7 @@ enum Remote {
         #[arg(long, value_name = "P", default_value = "")]
         prefix: String,
         /// At most so many
-        #[arg(long, value_name = "N", default_value_t = 1000)]
+        #[arg(long, value_name = "N", default_value_t = 1000, value_parser = limit)]
         limit: usize,
         #[command(flatten)]
         to: Target,
@@ -203,6 +203,14 @@ enum Remote {
         #[command(flatten)]
         to: Target,
     },
+}
+
+/// A limit of at least one.
+fn limit(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("write a whole number of at least 1".into()),
+        Ok(limit) => Ok(limit),
+    }
 }
 
 /// Which relay, as whom, and how to print.

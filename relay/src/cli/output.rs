@@ -1,15 +1,30 @@
 //! Printing: tables for people, JSON for programs.
 
+use std::io::{Write, stdout};
+
 use landbridge_protocol::{frame::node::View, record::Key};
 use serde::Serialize;
 
 use super::{Exit, Failure};
 
+/// Prints a line on standard output, as `println!` does, but ends the command quietly where nobody reads any more.
+macro_rules! say {
+    ($($text:tt)*) => { $crate::cli::output::say_line(format_args!($($text)*)) };
+}
+pub(super) use say;
+
+/// What [`say`] does. A reader that has gone, as `head` does, is no failure of the command.
+pub(super) fn say_line(text: std::fmt::Arguments<'_>) {
+    if writeln!(stdout().lock(), "{text}").is_err() {
+        std::process::exit(0);
+    }
+}
+
 /// Prints one JSON object on a line of its own.
 pub(super) fn json(value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string(value)
         .map_err(|e| Failure::new(Exit::Usage, format!("cannot be shown as JSON: {e}; leave out --json")))?;
-    println!("{text}");
+    say!("{text}");
     Ok(())
 }
 
@@ -23,7 +38,7 @@ pub(super) fn table<const N: usize>(headings: [&str; N], rows: &[[String; N]]) {
     }
     let line = |cells: [&str; N]| {
         let padded: Vec<String> = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        println!("{}", padded.join("  ").trim_end());
+        say!("{}", padded.join("  ").trim_end());
     };
     line(headings);
     for row in rows {

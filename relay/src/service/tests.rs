@@ -263,13 +263,13 @@ async fn a_fresh_store_with_a_peer_is_not_ready_before_it_is_filled() {
     let service = start(config).await.unwrap();
     let status = service.status();
     assert!(!status.ready);
-    assert!(status.not_ready_because.unwrap().contains("waits for a peer"));
+    assert!(status.not_ready_because.unwrap().contains("site2"));
     let client = node(&dir, &service, "node11").timeout(Duration::from_millis(300)).connect().await.unwrap();
     let error = client.raw("sessions").unwrap().get("a").await.unwrap_err();
-    assert!(error.to_string().contains("waits for a peer"), "{error}");
+    assert!(error.to_string().contains("site2"), "{error}");
     assert!(page(&service, "/health/live").await.starts_with("HTTP/1.1 200"));
     let not_ready = page(&service, "/health/ready").await;
-    assert!(not_ready.starts_with("HTTP/1.1 503") && not_ready.contains("waits for a peer"), "{not_ready}");
+    assert!(not_ready.starts_with("HTTP/1.1 503") && not_ready.contains("site2"), "{not_ready}");
     assert!(service.shutdown(PATIENCE).await);
 }
 

@@ -8,7 +8,7 @@
 //!
 //! [`search`] goes breadth first through all [`action`]s of a [`scenario`]; every world is also let settle, and its end is
 //! judged by [`check`]: diverged, lost, resurrected, a tombstone kept, a link faulted, no quiescence. Worlds are known by
-//! 64-bit fingerprints ([`print`]) from which times are left out that only say when something was heard or is looked at.
+//! 64-bit fingerprints ([`mod@print`]) from which times are left out that only say when something was heard or is looked at.
 //!
 //! [`walk`] goes at random instead, and deeper.
 //!

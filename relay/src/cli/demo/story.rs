@@ -2,7 +2,7 @@
 
 use std::{
     fmt::Display,
-    io::{IsTerminal, stdout},
+    io::{IsTerminal, Write, stdout},
     time::Duration,
 };
 
@@ -25,7 +25,7 @@ impl Story {
     pub(crate) fn step(&mut self, title: &str) {
         self.step += 1;
         let bold = self.paint(Style::new().bold(), format_args!("{}. {title}", self.step));
-        println!("\n{bold}");
+        tell(format_args!("\n{bold}"));
     }
 
     /// The number of the step that is being told; 0 before the first.
@@ -35,21 +35,31 @@ impl Story {
 
     /// Something that was done or seen, and by whom.
     pub(crate) fn says(&self, who: &str, what: impl Display) {
-        println!("   {} {what}", self.paint(AnsiColor::Cyan.on_default(), format_args!("{who:<7}")));
+        tell(format_args!("   {} {what}", self.paint(AnsiColor::Cyan.on_default(), format_args!("{who:<7}"))));
     }
 
     /// What the step has verified.
     pub(crate) fn verified(&self, what: impl Display) {
-        println!("   {} {what}", self.paint(AnsiColor::Green.on_default().bold(), format_args!("{:<7}", "ok")));
+        tell(format_args!(
+            "   {} {what}",
+            self.paint(AnsiColor::Green.on_default().bold(), format_args!("{:<7}", "ok"))
+        ));
     }
 
     /// A line of its own.
     pub(crate) fn line(&self, text: impl Display) {
-        println!("{text}");
+        tell(format_args!("{text}"));
     }
 
     fn paint(&self, style: Style, text: impl Display) -> String {
         if self.colours { format!("{style}{text}{style:#}") } else { text.to_string() }
+    }
+}
+
+/// Prints a line. Where nobody reads any more the story goes on all the same: its end stops the relays.
+fn tell(line: std::fmt::Arguments<'_>) {
+    if writeln!(stdout().lock(), "{line}").is_err() {
+        tracing::debug!("nobody reads the story");
     }
 }
 

@@ -70,10 +70,13 @@ fn a_fill_once_begun_has_no_deadline() {
 }
 
 #[test]
-fn filled_from_one_peer_it_serves_also_after_a_restart() {
+fn filled_from_one_peer_it_waits_for_the_others_at_first_and_serves_also_after_a_restart() {
     let mut relay = fresh(&["b", "c"]);
     relay.meet("b", seen(&[version("b", 1)]));
     relay.apply("b", vec![live(LATEST, "k", version("b", 1), "1")], &[]).expect("fits");
+    assert_eq!((relay.replica.ready(relay.now), relay.replica.awaited(relay.now)), (false, vec![site("c")]));
+    relay.now = ms(30_000);
+    relay.housekeep();
     assert!(relay.replica.ready(relay.now));
     assert!(relay.restarted(run("z")).replica.ready(relay.now), "though it has only received");
 }
@@ -90,7 +93,7 @@ fn an_empty_peer_fills_too() {
 
 #[test]
 fn two_fresh_ones_fill_each_other_at_once() {
-    let mut relay = fresh(&["b", "c"]);
+    let mut relay = fresh(&["b"]);
     relay.meet_as(Introduction { filling: true, ..relay.introduction_of("b", Vector::new()) });
     assert!(relay.replica.ready(relay.now));
     assert!(relay.restarted(run("z")).replica.ready(relay.now));
