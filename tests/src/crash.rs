@@ -56,9 +56,10 @@ pub async fn run(rounds: u32, seed: u64, mut tell: impl FnMut(Round)) {
     let mut known = Known::new();
     for number in 1..=rounds {
         let begun = Instant::now();
-        // keys of a round of their own, so that those of earlier rounds are left as they are, and checked again
+        // eight sets of keys in turn, so that those of the seven rounds before are left as they are, and checked again
         let prefix = |at: usize| format!("{}-{:03}", SITES[at], number % 8);
         let loads = [0, 1].map(|at| Load::start(&nodes[at], CACHE, &prefix(at), 4, 50, rng.random()));
+        // Here and below nothing is waited for: the random moment itself is what is tested.
         sleep(Duration::from_millis(rng.random_range(50..800))).await;
         let victims: &[usize] = [&[0][..], &[1], &[0, 1]][rng.random_range(0..3)];
         for at in victims {

@@ -143,6 +143,7 @@ impl Worker {
                 self.writer.metrics.bound_hit(Bound::Commit);
                 break;
             }
+            // Empty or closed: either way the group is complete; a closed inbox is noticed by the next wait.
             next = self.commands.try_recv().ok();
         }
         let stepped = self.writer.step(commands, self.clock.now());
