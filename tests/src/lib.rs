@@ -11,3 +11,4 @@ pub mod patience;
 pub mod ports;
 pub mod relay;
 pub mod sites;
+pub mod wire;

@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use landbridge_client::{Client, RawCache};
+use landbridge_protocol::time::Timestamp;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::{sync::watch, task::JoinSet};
+
+use crate::patience::until;
 
 /// What is known of a key: the bytes last acknowledged, or that it was removed.
 pub type Known = BTreeMap<String, Option<Bytes>>;
@@ -108,4 +111,35 @@ pub async fn contents(client: &Client, cache: &str) -> BTreeMap<String, (String,
         all.insert(key, (entry.version.to_string(), entry.value));
     }
     all
+}
+
+/// As [`contents`], with the deadlines too: all that has to be equal at all sites.
+///
+/// # Panics
+/// When reading fails.
+pub async fn complete(client: &Client, cache: &str) -> BTreeMap<Bytes, (String, Option<Timestamp>, Bytes)> {
+    let mut entries = client.raw(cache).expect("a cache's name").entries(Bytes::new());
+    let mut all = BTreeMap::new();
+    while let Some(entry) = entries.next().await {
+        let entry = entry.expect("reading a page");
+        all.insert(entry.key.into_bytes(), (entry.version.to_string(), entry.deadline, entry.value));
+    }
+    all
+}
+
+/// Waits until all of them read the same of a cache, and gives how many entries that is.
+///
+/// # Panics
+/// When they stay different.
+pub async fn until_equal(nodes: &[Client], cache: &str) -> usize {
+    until(&format!("{cache} to be equal everywhere"), async || {
+        let first = complete(&nodes[0], cache).await;
+        for node in &nodes[1..] {
+            if complete(node, cache).await != first {
+                return None;
+            }
+        }
+        Some(first.len())
+    })
+    .await
 }

@@ -1,6 +1,6 @@
-//! Two sites on loopback: directories, certificates, configurations, profiles, and the relays' processes.
+//! Two sites or three on loopback: directories, certificates, configurations, profiles, and the relays' processes.
 
-use std::{fs, path::PathBuf};
+use std::{array, fs, path::PathBuf};
 
 use landbridge_client::{Client, Profile};
 use landbridge_protocol::{
@@ -15,38 +15,46 @@ use tempfile::TempDir;
 
 use crate::{ports, relay::RelayProcess};
 
-/// Names of the sites, in order.
-pub const SITES: [&str; 2] = ["site1", "site2"];
+/// Names of the sites, in order; two sites are the first two.
+pub const SITES: [&str; 3] = ["site1", "site2", "site3"];
 /// The nodes of each, which have certificates.
-pub const NODES: [[&str; 2]; 2] = [["node11", "node12"], ["node21", "node22"]];
+pub const NODES: [[&str; 2]; 3] = [["node11", "node12"], ["node21", "node22"], ["node31", "node32"]];
 
-/// Two sites.
+/// So many sites, each linked with all others.
 #[derive(Debug)]
-pub struct TwoSites {
+pub struct Sites<const N: usize> {
     dir: TempDir,
-    ports: [u16; 2],
-    relays: [Option<RelayProcess>; 2],
+    ports: [u16; N],
+    /// The port at which each site dials each other one.
+    dialled: [[u16; N]; N],
+    relays: [Option<RelayProcess>; N],
 }
 
-impl TwoSites {
+/// Two sites.
+pub type TwoSites = Sites<2>;
+/// Three sites.
+pub type ThreeSites = Sites<3>;
+
+impl<const N: usize> Sites<N> {
     /// Writes all files; starts nothing. `settings` is put at the end of each relay's configuration: further tables.
     ///
     /// # Panics
     /// When files can't be written.
     pub fn prepare(settings: &str) -> Self {
         let dir = TempDir::with_prefix("landbridge-").expect("a temporary directory");
-        let sites = Self { dir, ports: [ports::free(), ports::free()], relays: [None, None] };
+        let ports = array::from_fn(|_| ports::free());
+        let sites = Self { dir, ports, dialled: [ports; N], relays: array::from_fn(|_| None) };
         let site = |name: &str| SiteName::new(name).expect("a site's name");
         let nodes =
-            (0..2).flat_map(|at| NODES[at].map(|n| (site(SITES[at]), NodeName::new(n).expect("a node's name"))));
+            (0..N).flat_map(|at| NODES[at].map(|n| (site(SITES[at]), NodeName::new(n).expect("a node's name"))));
         let wanted = Development {
             dir: sites.dir.path().join("certs"),
-            sites: SITES.map(site).to_vec(),
+            sites: SITES[..N].iter().map(|name| site(name)).collect(),
             nodes: nodes.collect(),
             now: now(),
         };
         develop(&wanted).expect("certificates");
-        for at in 0..2 {
+        for at in 0..N {
             sites.configure(at, settings);
             sites.write_profile(at, "operator", &format!("{}.admin", SITES[at]));
             NODES[at].iter().for_each(|node| sites.write_profile(at, node, node));
@@ -54,30 +62,45 @@ impl TwoSites {
         sites
     }
 
-    /// Prepares, starts both relays and waits until they are ready.
+    /// Prepares, starts all relays and waits until they are ready.
     pub async fn start() -> Self {
         Self::start_with("").await
     }
 
-    /// As [`TwoSites::start`], with further tables in the configurations.
+    /// As [`Sites::start`], with further tables in the configurations.
     pub async fn start_with(settings: &str) -> Self {
         let mut sites = Self::prepare(settings);
-        sites.spawn(0);
-        sites.spawn(1);
-        sites.ready(0).await;
-        sites.ready(1).await;
+        sites.start_all().await;
         sites
+    }
+
+    /// Starts all relays of prepared sites and waits until they are ready.
+    pub async fn start_all(&mut self) {
+        for at in 0..N {
+            self.spawn(at);
+        }
+        for at in 0..N {
+            self.ready(at).await;
+        }
+    }
+
+    /// Has the relay of `from` dial that of `to` at another port of loopback, once it is configured anew.
+    pub fn dial_through(&mut self, from: usize, to: usize, port: u16) {
+        self.dialled[from][to] = port;
     }
 
     /// Writes the configuration of a relay anew; a running one does not notice.
     pub fn configure(&self, at: usize, settings: &str) {
-        let (site, peer) = (SITES[at], SITES[1 - at]);
+        let site = SITES[at];
+        let peers = (0..N).filter(|peer| *peer != at).map(|peer| {
+            format!("[[peers]]\nsite = \"{}\"\naddress = \"127.0.0.1:{}\"\n\n", SITES[peer], self.dialled[at][peer])
+        });
         let text = format!(
             "site = \"{site}\"\nlisten = \"127.0.0.1:{}\"\n\n[store]\ndir = \"{site}.store\"\n\n[tls]\n\
              certificate = \"certs/{site}.relay.pem\"\nkey = \"certs/{site}.relay.key\"\ntrust = \"certs/ca.pem\"\n\n\
-             [[peers]]\nsite = \"{peer}\"\naddress = \"127.0.0.1:{}\"\n\n{settings}\n",
+             {}{settings}\n",
             self.ports[at],
-            self.ports[1 - at]
+            peers.collect::<String>()
         );
         fs::write(self.config(at), text).expect("the test's directory is writable");
     }
@@ -156,6 +179,15 @@ impl TwoSites {
         Client::builder().profile(profile).connect().await.unwrap_or_else(|e| panic!("{name} can't connect: {e}"))
     }
 
+    /// Connects the first node of each site; all relays must be ready.
+    pub async fn nodes(&self) -> Vec<Client> {
+        let mut nodes = Vec::new();
+        for (at, [name, _]) in NODES.into_iter().take(N).enumerate() {
+            nodes.push(self.node(at, name).await);
+        }
+        nodes
+    }
+
     /// Runs a command of the binary as the operator of a site: its exit status, standard output and standard error.
     ///
     /// # Panics
@@ -170,6 +202,43 @@ impl TwoSites {
         let output = output.expect("the command does not end").expect("the binary runs");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         (output.status.code(), text(&output.stdout), text(&output.stderr))
+    }
+
+    /// Runs a command of the binary as the operator of a site, which has to succeed.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub async fn done(&self, at: usize, args: &[&str]) {
+        let (code, _, err) = self.command(at, args).await;
+        assert_eq!(code, Some(0), "{args:?} at {}: {err}", SITES[at]);
+    }
+
+    /// Takes the link between two sites offline at both ends.
+    pub async fn cut(&self, one: usize, other: usize) {
+        self.done(one, &["take-offline", SITES[other]]).await;
+        self.done(other, &["take-offline", SITES[one]]).await;
+    }
+
+    /// Undoes [`Sites::cut`].
+    pub async fn join(&self, one: usize, other: usize) {
+        self.join_one(one, other).await;
+        self.join_one(other, one).await;
+    }
+
+    /// Brings the link to `other` online at one end; a relay that starts begins online.
+    pub async fn join_one(&self, at: usize, other: usize) {
+        self.done(at, &["bring-online", SITES[other]]).await;
+    }
+
+    /// Tombstones and marks that a relay keeps in a cache.
+    ///
+    /// # Panics
+    /// When its status does not tell.
+    pub async fn tombstones(&self, at: usize, cache: &str) -> u64 {
+        let status = self.status(at).await;
+        let caches = status["caches"].as_array().expect("a status lists caches");
+        let cache = caches.iter().find(|listed| listed["name"] == cache).expect("a cache of this relay");
+        cache["tombstones"].as_u64().expect("a number of tombstones")
     }
 
     /// `status --json` of a relay.
