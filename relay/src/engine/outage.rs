@@ -16,12 +16,13 @@ pub struct Backoff {
 pub struct Outage {
     failures: u32,
     random: u64,
+    hurried: Timestamp,
 }
 
 impl Outage {
     /// None yet. Links with different seeds wait differently.
     pub fn new(seed: u64) -> Self {
-        Self { failures: 0, random: seed }
+        Self { failures: 0, random: seed, hurried: Timestamp::ZERO }
     }
 
     /// Counts a failure and says when to try again: after between half and all of the doubled, capped wait.
@@ -36,6 +37,17 @@ impl Outage {
     /// The link works.
     pub fn healed(&mut self) {
         self.failures = 0;
+    }
+
+    /// The other side shows that it is there: whether to try again at once, and with short waits after. Not more often than
+    /// that, whatever it does.
+    pub fn hurry(&mut self, not_more_often: Millis, now: Timestamp) -> bool {
+        let may = self.hurried == Timestamp::ZERO || self.hurried.after(not_more_often) <= now;
+        if may {
+            self.hurried = now;
+            self.failures = 0;
+        }
+        may
     }
 
     /// Failures in a row.
@@ -67,6 +79,20 @@ mod tests {
         }
         outage.healed();
         assert!(outage.failed(&backoff, now).since(now).get() <= 100);
+    }
+
+    #[test]
+    fn a_hurry_starts_over_and_has_a_bound() {
+        let (backoff, often) = (Backoff { first: Millis::new(100), cap: Millis::new(10_000) }, Millis::new(1_000));
+        let mut outage = Outage::new(7);
+        let at = Timestamp::from_millis;
+        for _ in 0..9 {
+            outage.failed(&backoff, at(1));
+        }
+        assert!(outage.hurry(often, at(1)));
+        assert!(outage.failed(&backoff, at(1)) <= at(101));
+        assert!(!outage.hurry(often, at(1_000)), "within a second of the last");
+        assert!(outage.hurry(often, at(1_001)));
     }
 
     #[test]

@@ -40,6 +40,7 @@ use crate::{
 
 /// How long a test waits for what must happen.
 const PATIENCE: Duration = Duration::from_secs(30);
+const DAY: Millis = Millis::from_secs(86_400);
 
 fn site(name: &str) -> SiteName {
     SiteName::new(name).unwrap()
@@ -79,6 +80,7 @@ struct Region {
     dir: TempDir,
     addresses: [(SiteName, std::net::SocketAddr); 2],
     tombstone_max_age: Millis,
+    backoff: Millis,
 }
 
 impl Region {
@@ -173,7 +175,7 @@ impl Relay {
                 batch_records: 7,
                 batch_bytes: 200,
                 heartbeat_every: soon(),
-                backoff: Backoff { first: soon(), cap: soon() },
+                backoff: Backoff { first: region.backoff, cap: region.backoff },
                 ..SenderConfig::default()
             },
             connect_timeout: PATIENCE,
@@ -261,16 +263,16 @@ impl Relay {
 }
 
 async fn region() -> (Arc<Region>, Relay, Relay) {
-    region_with(Millis::from_secs(86_400)).await
+    region_with(DAY, soon()).await
 }
 
-async fn region_with(tombstone_max_age: Millis) -> (Arc<Region>, Relay, Relay) {
+async fn region_with(tombstone_max_age: Millis, backoff: Millis) -> (Arc<Region>, Relay, Relay) {
     let dir = tempfile::tempdir().unwrap();
     let sites = [site("site1"), site("site2")];
     develop(&Development { dir: dir.path().into(), sites: sites.into(), nodes: vec![], now: SystemClock.now() })
         .unwrap();
     let nowhere = (Ipv4Addr::LOCALHOST, 0).into();
-    let mut region = Region { dir, addresses: sites.map(|site| (site, nowhere)), tombstone_max_age };
+    let mut region = Region { dir, addresses: sites.map(|site| (site, nowhere)), tombstone_max_age, backoff };
     let endpoints = sites.map(|site| region.endpoint(site, nowhere).unwrap());
     for (at, endpoint) in endpoints.iter().enumerate() {
         region.addresses[at].1 = endpoint.local_addr().unwrap();
@@ -378,10 +380,31 @@ async fn offline_nothing_passes_either_way_and_online_both_catch_up_removals_inc
     two.shutdown().await;
 }
 
+#[tokio::test]
+async fn a_link_whose_peer_shows_itself_does_not_wait_further() {
+    let (region, one, two) = region_with(DAY, DAY).await;
+    one.links.take_offline(site("site2")).unwrap();
+    let waits = |relay: &Relay| relay.links.reports()[0].state == "waiting";
+    two.until("the peer is told", waits).await;
+    two.write(Operation::Put, "a", 1).await;
+    one.links.bring_online(site("site2")).unwrap();
+    until_value(&one, "a", Some("a 1")).await;
+    one.until_streaming().await;
+    // Also where the peer was away.
+    two.shutdown().await;
+    one.until("the peer is missed", waits).await;
+    one.write(Operation::Put, "b", 2).await;
+    let back = Relay::start(&region, 1, region.endpoint_again(1).await, 3);
+    until_value(&back, "b", Some("b 2")).await;
+    one.until_streaming().await;
+    one.shutdown().await;
+    back.shutdown().await;
+}
+
 /// Tombstones are forced out while the peer is away, so that a reconcile comes first when it is back.
 #[tokio::test]
 async fn who_missed_a_removal_whose_trace_is_gone_is_reconciled() {
-    let (_region, one, two) = region_with(Millis::ZERO).await;
+    let (_region, one, two) = region_with(Millis::ZERO, soon()).await;
     one.write(Operation::Put, "a", 1).await;
     for number in 100..140 {
         one.write(Operation::Put, &format!("k{number}"), number).await;

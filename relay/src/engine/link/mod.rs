@@ -90,6 +90,8 @@ pub enum SenderInput {
     Decided(Decided),
     /// A reconcile from the peer has been taken here: both links begin anew with a handshake.
     Anew,
+    /// The peer's own link has come in, and is good: its relay is there.
+    PeerIsThere,
     /// The admin's word.
     TakeOffline,
     /// The admin's word.

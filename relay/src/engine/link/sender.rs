@@ -1,5 +1,7 @@
 //! The states of a link and what moves it between them.
 
+mod hurry;
+
 use std::{
     collections::VecDeque,
     hash::{Hash, Hasher},
@@ -145,7 +147,10 @@ impl Sender {
 
     /// Takes in what happened. What no longer fits the state is of a former stream, and passed over.
     pub fn handle(&mut self, input: SenderInput, replica: &Replica, now: Timestamp) {
-        if !matches!(input, SenderInput::Decided(_) | SenderInput::LogRead(_) | SenderInput::RecordsRead(_))
+        let elsewhere =
+            matches!(input, SenderInput::LogRead(_) | SenderInput::RecordsRead(_) | SenderInput::PeerIsThere);
+        if !matches!(input, SenderInput::Decided(_))
+            && !elsewhere
             && let Some(open) = self.open_stream()
         {
             open.heard = now;
@@ -186,6 +191,7 @@ impl Sender {
                 }
             }
             SenderInput::Anew => self.anew(now),
+            SenderInput::PeerIsThere => self.hurry(now),
             SenderInput::TakeOffline => {
                 self.hang_up();
                 self.state = State::Offline { reason: "taken offline by the admin".into() };

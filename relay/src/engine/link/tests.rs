@@ -12,7 +12,7 @@ use landbridge_protocol::{
     version::RunId,
 };
 
-use super::{LogRead, Sender, SenderConfig, SenderInput, SenderOutput};
+use super::{Backoff, LogRead, Sender, SenderConfig, SenderInput, SenderOutput};
 use crate::engine::{
     command::{Answer, Command, Decided},
     guards::Guards,
@@ -21,6 +21,7 @@ use crate::engine::{
 };
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
+const DAY: Millis = Millis::from_secs(86_400);
 
 #[derive(Default)]
 struct Log(BTreeMap<Sequence, Record>);
@@ -157,4 +158,37 @@ fn nothing_is_dialled_while_offline_and_the_link_goes_on_from_the_cursor() {
     sender.handle(SenderInput::BringOnline, &a.replica, NOW);
     pump(&mut sender, &mut a, &mut b);
     assert_eq!(sender.report(&a.replica, NOW).state, "streaming");
+}
+
+#[test]
+fn a_peer_that_shows_itself_is_dialled_at_once_but_not_in_a_storm() {
+    let (a, b) = (Relay::new("site1", "site2", 1), Relay::new("site2", "site1", 2));
+    let config = SenderConfig { backoff: Backoff { first: DAY, cap: DAY }, ..SenderConfig::default() };
+    let mut sender = Sender::new(b.replica.site(), config, 1);
+    let dials = |sender: &mut Sender, now| {
+        let wanted = std::iter::from_fn(|| sender.poll(&a.replica, now));
+        wanted.filter(|output| *output == SenderOutput::Dial).count()
+    };
+    let after = |ms| NOW.after(Millis::new(ms));
+    let fails = |sender: &mut Sender, now| sender.handle(SenderInput::Failed("nobody".into()), &a.replica, now);
+    let shows = |sender: &mut Sender, now| sender.handle(SenderInput::PeerIsThere, &a.replica, now);
+    assert_eq!(dials(&mut sender, NOW), 1);
+    shows(&mut sender, NOW);
+    assert_eq!(dials(&mut sender, NOW), 0, "it is being dialled");
+    fails(&mut sender, NOW);
+    assert_eq!(dials(&mut sender, after(1)), 0, "it waits");
+    shows(&mut sender, after(1));
+    assert_eq!(dials(&mut sender, after(1)), 1);
+    for ms in 2..1_000 {
+        fails(&mut sender, after(ms));
+        shows(&mut sender, after(ms));
+        assert_eq!(dials(&mut sender, after(ms)), 0, "not again within a heartbeat");
+    }
+    shows(&mut sender, after(1_001));
+    assert_eq!(dials(&mut sender, after(1_001)), 1);
+    shows(&mut sender, after(2_001));
+    assert_eq!(dials(&mut sender, after(2_001)), 1, "that dial was to a relay that was not there");
+    sender.handle(SenderInput::TakeOffline, &a.replica, after(5_000));
+    shows(&mut sender, after(5_000));
+    assert_eq!(dials(&mut sender, after(5_000)), 0, "the admin's word stands");
 }

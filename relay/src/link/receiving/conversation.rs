@@ -233,7 +233,10 @@ impl Conversation {
             }
         })?;
         match (note, answer) {
-            (Note::Start, Answer::Done) => self.shared.view.set(self.peer.site, Way::In, true),
+            (Note::Start, Answer::Done) => {
+                self.shared.view.set(self.peer.site, Way::In, true);
+                self.tell_link(SenderInput::PeerIsThere);
+            }
             (Note::Heard | Note::Begin, Answer::Done) => {}
             (Note::Batch, Answer::Applied(through)) => self.answer(ReceiverToSender::Ack(Ack { through }))?,
             (Note::Proposal, Answer::Drop(answer)) => self.answer(ReceiverToSender::DropAnswer(answer))?,
@@ -241,14 +244,18 @@ impl Conversation {
                 self.answer(ReceiverToSender::ReconcileAck(ReconcileAck { done }))?;
                 if done {
                     tracing::info!(peer = %self.peer.site, "reconciled: both links begin anew");
-                    let now = self.shared.clock.now();
-                    self.peer.handle(SenderInput::Anew, &self.shared.store, now);
-                    self.peer.changed.notify_one();
+                    self.tell_link(SenderInput::Anew);
                 }
             }
             (_, other) => return Err(unexpected(&other)),
         }
         Ok(())
+    }
+
+    /// Tells this relay's own link to the peer.
+    fn tell_link(&self, input: SenderInput) {
+        self.peer.handle(input, &self.shared.store, self.shared.clock.now());
+        self.peer.changed.notify_one();
     }
 
     async fn submit(&mut self, note: Note, command: Command) {
