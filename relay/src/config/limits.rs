@@ -55,6 +55,9 @@ settings! {
         max_subscriptions: usize = 128, 1..=4096;
         /// Requests of one session that wait for their answers; more are left unread until some are answered.
         max_requests: usize = 4096, 1..=1_048_576;
+        /// Bytes of one session's requests under way and of its answers that are not written yet, about; more is left unread.
+        /// As many again for its frames that have come in part; a session with more of those is ended.
+        max_session_bytes: ByteSize = ByteSize::mib(32), ByteSize::kib(256)..=ByteSize::mib(1024);
         /// Commands that wait for the writer; who brings one more waits for a place.
         max_inbox: usize = 16_384, 16..=1_048_576;
         /// Commands that one commit may hold.

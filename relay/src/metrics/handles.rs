@@ -117,6 +117,10 @@ labels! {
         Subscriptions = "subscriptions",
         /// `limits.max_requests`: a session's further requests were left unread for a while.
         Requests = "requests",
+        /// `limits.max_session_bytes`: a session's further requests were left unread for a while.
+        SessionBytes = "session_bytes",
+        /// `limits.max_session_bytes`: a session was ended for the bytes of its frames that had come in part.
+        SessionPartBytes = "session_part_bytes",
         /// `limits.max_inbox`: a command waited for a place.
         Inbox = "inbox",
         /// `limits.max_commit_commands` or `max_commit_bytes`: a commit was closed while commands waited.

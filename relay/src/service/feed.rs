@@ -1,5 +1,6 @@
 //! The store, as subscriptions see it.
 
+use bytes::Bytes;
 use landbridge_protocol::{
     error::{ErrorCode, Refusal},
     frame::node::Subscribe,
@@ -51,10 +52,13 @@ impl Feed for Stock {
     async fn read(&self, after: Sequence, max_bytes: usize) -> Result<Read, Refusal> {
         let head = self.store.published().borrow().head;
         let store = self.store.clone();
-        let read = move || store.read_log(after, max_bytes);
+        let read = move || {
+            let read = store.read_log(after, max_bytes)?;
+            let records = read.records.into_iter().map(|(sequence, record)| (sequence, by_itself(record)));
+            Ok(Read { through: read.through, records: records.collect() })
+        };
         let read = if head.get().saturating_sub(after.get()) <= NEAR { read() } else { blocking(read).await? };
-        let read = read.map_err(unreadable)?;
-        Ok(Read { through: read.through, records: read.records })
+        read.map_err(unreadable)
     }
 
     fn holds(&self, sequence: Sequence, record: &Record) -> bool {
@@ -85,7 +89,7 @@ impl Stock {
                 after = Some(key);
                 let Some(record) = record else { continue };
                 bytes += record.value.len() + record.key.as_ref().map_or(0, |key| key.as_bytes().len());
-                records.push(record);
+                records.push(by_itself(record));
                 if bytes >= most {
                     return Ok(SnapshotPage { records, more: true });
                 }
@@ -103,6 +107,13 @@ impl Subscriptions for Stock {
     }
 }
 
+/// The record with a key and a value of its own. Those that were read from a commit keep all of it in memory, for as long as
+/// a subscriber does not read.
+fn by_itself(record: Record) -> Record {
+    let key = record.key.map(|key| Key::new(Bytes::copy_from_slice(key.as_bytes())).unwrap_or(key));
+    Record { key, value: Bytes::copy_from_slice(&record.value), ..record }
+}
+
 async fn blocking<T: Send + 'static>(read: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
     let done = tokio::task::spawn_blocking(read).await;
     done.map_err(|error| Refusal::new(ErrorCode::Internal, format!("reading the store was cut off: {error}")))
@@ -111,4 +122,42 @@ async fn blocking<T: Send + 'static>(read: impl FnOnce() -> T + Send + 'static) 
 fn unreadable(error: ReadError) -> Refusal {
     tracing::error!(%error, "a subscription can't be served");
     Refusal::new(ErrorCode::Internal, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use landbridge_protocol::{
+        name::SiteName,
+        record::Kind,
+        version::{Clock, RunId, Version},
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_record_by_itself_keeps_nothing_of_its_commit() {
+        let commit = Bytes::from(vec![b'x'; 1 << 20]);
+        let version = Version {
+            clock: Clock::from_bits(1),
+            origin: Origin { site: SiteName::new("site1").unwrap(), run: RunId(1) },
+        };
+        let record = Record {
+            cache: CacheName::new("sessions").unwrap(),
+            key: Some(Key::new(commit.slice(..8)).unwrap()),
+            kind: Kind::Live,
+            version,
+            birth: version,
+            deadline: None,
+            max_idle: None,
+            token: None,
+            node: None,
+            context: Vector::default(),
+            flags: 0,
+            value: commit.slice(8..100),
+        };
+        let alone = by_itself(record.clone());
+        assert_eq!(alone, record);
+        drop(record);
+        assert!(commit.is_unique(), "nobody else holds the commit");
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
+use bytes::Bytes;
 use landbridge_protocol::{
     error::Refusal,
     frame::node::{Entry, Page},
@@ -49,12 +50,19 @@ impl Shelf for Stock {
     }
 
     fn entry(&self, cache: &CacheName, key: &Key) -> Result<Option<Entry>, Refusal> {
-        self.store.entry(cache, key)
+        let entry = self.store.entry(cache, key)?;
+        // Its value would keep the whole commit in memory that it was read from, and a request may ask for many.
+        Ok(entry.map(|entry| Entry { value: Bytes::copy_from_slice(&entry.value), ..entry }))
     }
 
     fn contains(&self, cache: &CacheName, key: &Key) -> bool {
         let now = self.clock.now();
         self.store.view(|replica| replica.live(cache, key, now).is_some())
+    }
+
+    fn value_bytes(&self, cache: &CacheName, key: &Key) -> usize {
+        let now = self.clock.now();
+        self.store.view(|replica| replica.live(cache, key, now)).map_or(0, |slot| slot.value_bytes as usize)
     }
 
     fn size(&self, cache: &CacheName) -> u64 {
@@ -77,13 +85,9 @@ impl Shelf for Stock {
                 if bytes > room && !entries.is_empty() {
                     return Ok(Page { entries, more: true });
                 }
-                let bare = Entry {
-                    key: key.clone(),
-                    version: slot.version,
-                    deadline: slot.deadline,
-                    value: bytes::Bytes::new(),
-                };
-                entries.extend(if values { self.store.entry(&cache, &key)? } else { Some(bare) });
+                let bare =
+                    Entry { key: key.clone(), version: slot.version, deadline: slot.deadline, value: Bytes::new() };
+                entries.extend(if values { self.entry(&cache, &key)? } else { Some(bare) });
             }
             if !cut_short || !entries.is_empty() {
                 return Ok(Page { entries, more: cut_short });

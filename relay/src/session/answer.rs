@@ -24,6 +24,9 @@ use crate::{
 /// Bytes that an answer's frame has around its entries, at most, per entry and once.
 const FRAME_SLACK: usize = 4096;
 
+/// Bytes of a small answer, and of a command on its way to the writer besides keys and values, about.
+const COMMAND_BYTES: usize = 512;
+
 /// Answers the requests of one session.
 #[derive(Debug)]
 pub struct Answering<S> {
@@ -76,6 +79,18 @@ impl<S: Shelf> Answering<S> {
                     .map(Reply::Written)
             }
         }
+    }
+
+    /// Bytes that a request may take besides its own frame, the answer among them: about for writes, at most for reads.
+    pub fn room(&self, request: &Request) -> usize {
+        let value = match request {
+            Request::Get(KeyRef { cache, key }) => self.shelf.value_bytes(cache, key),
+            Request::Write(write) if write.return_previous => self.shelf.value_bytes(&write.cache, &write.key),
+            Request::GetAll(_) | Request::List(_) => self.limits.max_frame_bytes.as_usize(),
+            Request::PutAll(puts) => puts.entries.len() * COMMAND_BYTES,
+            Request::Write(_) | Request::Contains(_) | Request::Size(_) | Request::Clear(_) | Request::Ping => 0,
+        };
+        value + COMMAND_BYTES
     }
 
     /// Whether the session may subscribe to that cache, now.

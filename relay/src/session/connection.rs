@@ -16,6 +16,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     answer::Answering,
+    budget::Budget,
     hello,
     roster::{Joined, Member, Roster},
     shelf::Shelf,
@@ -78,6 +79,8 @@ pub(super) struct Session<S, L> {
     pub(super) joined: Joined,
     /// A permit per request that waits for its answer; where none is left, nothing more is read.
     pub(super) in_flight: Arc<Semaphore>,
+    /// The bytes that it may make the relay hold.
+    pub(super) budget: Arc<Budget>,
     /// The end of reading: fenced, draining, or the connection is gone.
     pub(super) stop: CancellationToken,
 }
@@ -104,7 +107,7 @@ pub async fn serve<S: Shelf, L: Subscriptions>(server: Arc<Server<S, L>>, admitt
     let tasks = TaskTracker::new();
     // The views from before the Welcome is made, so that no change after it is missed.
     let views = (session.server.roster.view(), session.server.relay_view.clone());
-    let outgoing = Outgoing::start(send, &tasks);
+    let outgoing = Outgoing::start(send, &tasks, session.budget.clone());
     let welcome = welcome(&session, views.0.borrow().clone(), views.1.borrow().clone());
     if outgoing.send(request, &RelayToNode::Welcome(welcome)).await.is_ok() {
         tasks.spawn(push_views(outgoing.clone(), views, session.stop.clone()));
@@ -164,11 +167,12 @@ async fn greet<S: Shelf, L: Subscriptions>(
 ) -> Result<Greeted<S, L>, Refusal> {
     let gone = |_| Refusal::new(ErrorCode::Malformed, "the connection ended before its hello");
     let (send, recv): (SendStream, RecvStream) = connection.accept_bi().await.map_err(gone)?;
-    let mut incoming = Incoming::new(recv, server.limits.max_frame_bytes.as_usize());
+    let budget = Arc::new(Budget::new(&server.limits, server.metrics.clone()));
+    let mut incoming = Incoming::new(recv, server.limits.max_frame_bytes.as_usize(), budget.clone());
     let no_hello = || Refusal::new(ErrorCode::Malformed, "the first frame of a session is its hello");
     let (request, frame) = incoming.next().await?.ok_or_else(no_hello)?;
     let NodeToRelay::Hello(hello) = frame else { return Err(no_hello()) };
-    let session = join(server, &hello, connection, peer)?;
+    let session = join(server, &hello, connection, peer, budget)?;
     Ok((Arc::new(session), request, incoming, send))
 }
 
@@ -177,6 +181,7 @@ fn join<S, L>(
     hello: &Hello,
     connection: &quinn::Connection,
     peer: &Peer,
+    budget: Arc<Budget>,
 ) -> Result<Session<S, L>, Refusal> {
     let introduced = hello::check(hello, server.site, |name| peer.may_be(name))?;
     let joined = server.roster.join(Member {
@@ -201,7 +206,7 @@ fn join<S, L>(
         metrics: server.metrics.clone(),
     };
     let in_flight = Arc::new(Semaphore::new(server.limits.max_requests));
-    Ok(Session { server: server.clone(), answering, joined, in_flight, stop: CancellationToken::new() })
+    Ok(Session { server: server.clone(), answering, joined, in_flight, budget, stop: CancellationToken::new() })
 }
 
 fn welcome<S: Shelf, L>(session: &Session<S, L>, site_view: View, relay_view: View) -> Welcome {

@@ -48,6 +48,10 @@ impl Shelf for Memory {
         self.entries.lock().unwrap().contains_key(key)
     }
 
+    fn value_bytes(&self, _: &CacheName, key: &Key) -> usize {
+        self.entries.lock().unwrap().get(key).map_or(0, |entry| entry.value.len())
+    }
+
     fn size(&self, _: &CacheName) -> u64 {
         self.entries.lock().unwrap().len() as u64
     }

@@ -12,6 +12,7 @@
 //! [`Roster`]. It knows nothing of links and subscriptions, nor how a record is stored: it sees the store as a [`Shelf`].
 
 mod answer;
+mod budget;
 mod connection;
 mod hello;
 #[cfg(test)]

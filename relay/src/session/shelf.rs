@@ -48,6 +48,9 @@ pub trait Shelf: Send + Sync + 'static {
     /// Whether there is one; costs no reading of the log.
     fn contains(&self, cache: &CacheName, key: &Key) -> bool;
 
+    /// Bytes of the live entry's value, 0 where there is none; costs no reading of the log.
+    fn value_bytes(&self, cache: &CacheName, key: &Key) -> usize;
+
     /// How many live entries there are.
     fn size(&self, cache: &CacheName) -> u64;
 

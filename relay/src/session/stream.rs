@@ -19,6 +19,7 @@ use tokio_util::{codec::Decoder, task::TaskTracker};
 
 use super::{
     answer::outcome_of,
+    budget::{Budget, Held},
     connection::{Session, Subscriptions},
     shelf::Shelf,
 };
@@ -27,11 +28,12 @@ use crate::{
     transport::close,
 };
 
-/// Answers that wait to be written; who has one more waits, and so in the end nothing more is read.
+/// Answers of a stream that wait to be written; who has one more waits, and so in the end nothing more is read. Their bytes
+/// are counted by the session's budget.
 const MAX_UNWRITTEN: usize = 256;
 /// Bytes that are written at once; answers that are ready at one time go together.
 const COALESCE_BYTES: usize = 64 << 10;
-/// Bytes asked of the stream at once.
+/// Bytes asked of the stream at once; a frame of no more is not counted while it comes in.
 const READ_BYTES: usize = 64 << 10;
 
 /// The reading half: frames.
@@ -39,24 +41,58 @@ pub(super) struct Incoming {
     recv: RecvStream,
     buffer: BytesMut,
     codec: FrameCodec,
+    budget: Arc<Budget>,
+    /// The bytes of a large frame, from its first to its taking over.
+    part: Option<Held>,
+}
+
+/// Why no more frames can be read.
+#[derive(Debug, thiserror::Error)]
+enum Unreadable {
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error(
+        "the frames of this session that have come in part take more than max_session_bytes; send large ones one by one"
+    )]
+    Crowded,
+}
+
+impl Unreadable {
+    fn refusal(&self) -> Refusal {
+        match self {
+            Self::Frame(error) => error.refusal(),
+            Self::Crowded => Refusal::new(ErrorCode::Busy, self.to_string()),
+        }
+    }
 }
 
 impl Incoming {
-    pub(super) fn new(recv: RecvStream, max_frame_bytes: usize) -> Self {
-        Self { recv, buffer: BytesMut::new(), codec: FrameCodec::new(max_frame_bytes) }
+    pub(super) fn new(recv: RecvStream, max_frame_bytes: usize, budget: Arc<Budget>) -> Self {
+        Self { recv, buffer: BytesMut::new(), codec: FrameCodec::new(max_frame_bytes), budget, part: None }
     }
 
     /// The next raw frame; nothing at the end of the stream. Cancel-safe.
-    async fn raw(&mut self) -> Result<Option<RawFrame>, FrameError> {
+    async fn raw(&mut self) -> Result<Option<RawFrame>, Unreadable> {
+        // The former frame has been taken over by now.
+        self.part = None;
         loop {
             if let Some(frame) = self.codec.decode(&mut self.buffer)? {
                 return Ok(Some(frame));
             }
-            match self.recv.read_chunk(READ_BYTES, true).await.map_err(std::io::Error::from)? {
+            self.count_part()?;
+            match self.recv.read_chunk(READ_BYTES, true).await.map_err(|e| FrameError::from(std::io::Error::from(e)))? {
                 Some(chunk) => self.buffer.extend_from_slice(&chunk.bytes),
-                None => return self.codec.decode_eof(&mut self.buffer),
+                None => return Ok(self.codec.decode_eof(&mut self.buffer)?),
             }
         }
+    }
+
+    fn count_part(&mut self) -> Result<(), Unreadable> {
+        let length = self.buffer.first_chunk::<4>().map_or(0, |length| u32::from_be_bytes(*length) as usize);
+        if length > READ_BYTES && self.part.is_none() {
+            self.part = Some(self.budget.part(length).ok_or(Unreadable::Crowded)?);
+        }
+        Ok(())
     }
 
     /// The next frame, decoded: for a hello, where bad bytes end it all.
@@ -69,7 +105,10 @@ impl Incoming {
 
 /// The writing half, as those who have something to say see it. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(super) struct Outgoing(mpsc::Sender<Bytes>);
+pub(super) struct Outgoing {
+    unwritten: mpsc::Sender<(Bytes, Held)>,
+    budget: Arc<Budget>,
+}
 
 /// The stream can't be written any more.
 #[derive(Debug)]
@@ -77,33 +116,51 @@ pub(super) struct Gone;
 
 impl Outgoing {
     /// Starts the task that writes; it ends the stream when the last clone is gone.
-    pub(super) fn start(send: SendStream, tasks: &TaskTracker) -> Self {
-        let (to, from) = mpsc::channel(MAX_UNWRITTEN);
+    pub(super) fn start(send: SendStream, tasks: &TaskTracker, budget: Arc<Budget>) -> Self {
+        let (unwritten, from) = mpsc::channel(MAX_UNWRITTEN);
         tasks.spawn(write(send, from));
-        Self(to)
+        Self { unwritten, budget }
     }
 
-    /// Queues a frame; waits while the queue is full.
+    /// Queues a frame; waits while the queue is full or the budget spent.
     pub(super) async fn send(&self, request: u64, frame: &RelayToNode) -> Result<(), Gone> {
-        let mut bytes = BytesMut::new();
-        if let Err(error) = frame.encode(request, &mut bytes) {
-            tracing::error!(request, %error, "an answer can't be put into a frame");
-            bytes.clear();
-            let refusal = RelayToNode::Refused(Refusal::new(ErrorCode::Internal, error.to_string()));
-            refusal.encode(request, &mut bytes).map_err(|_| Gone)?;
-        }
-        self.0.send(bytes.freeze()).await.map_err(|_| Gone)
+        let bytes = encoded(request, frame)?;
+        let held = self.budget.take(bytes.len()).await.ok_or(Gone)?;
+        self.unwritten.send((bytes, held)).await.map_err(|_| Gone)
+    }
+
+    /// Queues the answer to a request, in the room that was taken for it; waits while the queue is full.
+    async fn answer(&self, request: u64, frame: &RelayToNode, mut room: Held) -> Result<(), Gone> {
+        let bytes = encoded(request, frame)?;
+        room.keep(bytes.len());
+        self.unwritten.send((bytes, room)).await.map_err(|_| Gone)
     }
 }
 
-async fn write(mut send: SendStream, mut from: mpsc::Receiver<Bytes>) {
-    let mut chunks = Vec::with_capacity(MAX_UNWRITTEN);
-    while from.recv_many(&mut chunks, MAX_UNWRITTEN).await > 0 {
-        let mut joined = BytesMut::new();
-        for chunk in chunks.drain(..) {
-            joined.extend_from_slice(&chunk);
-            if joined.len() >= COALESCE_BYTES && send.write_chunk(joined.split().freeze()).await.is_err() {
-                return;
+fn encoded(request: u64, frame: &RelayToNode) -> Result<Bytes, Gone> {
+    let mut bytes = BytesMut::new();
+    if let Err(error) = frame.encode(request, &mut bytes) {
+        tracing::error!(request, %error, "an answer can't be put into a frame");
+        bytes.clear();
+        let refusal = RelayToNode::Refused(Refusal::new(ErrorCode::Internal, error.to_string()));
+        refusal.encode(request, &mut bytes).map_err(|_| Gone)?;
+    }
+    Ok(bytes.freeze())
+}
+
+async fn write(mut send: SendStream, mut from: mpsc::Receiver<(Bytes, Held)>) {
+    let mut frames = Vec::with_capacity(MAX_UNWRITTEN);
+    while from.recv_many(&mut frames, MAX_UNWRITTEN).await > 0 {
+        // Given back when QUIC, which has a bound of its own, has taken the bytes.
+        let (mut joined, mut held) = (BytesMut::new(), Vec::new());
+        for (frame, its_bytes) in frames.drain(..) {
+            joined.extend_from_slice(&frame);
+            held.push(its_bytes);
+            if joined.len() >= COALESCE_BYTES {
+                if send.write_chunk(joined.split().freeze()).await.is_err() {
+                    return;
+                }
+                held.clear();
             }
         }
         if send.write_chunk(joined.freeze()).await.is_err() {
@@ -124,7 +181,7 @@ pub(super) async fn serve<S: Shelf, L: Subscriptions>(
     tasks: TaskTracker,
     connection: Connection,
 ) {
-    let mut incoming = Incoming::new(recv, session.server.limits.max_frame_bytes.as_usize());
+    let mut incoming = Incoming::new(recv, session.server.limits.max_frame_bytes.as_usize(), session.budget.clone());
     let first = tokio::select! {
         biased;
         () = session.stop.cancelled() => return,
@@ -152,12 +209,12 @@ pub(super) async fn serve<S: Shelf, L: Subscriptions>(
                 }
             }
             Err(refusal) => {
-                let outgoing = Outgoing::start(send, &tasks);
+                let outgoing = Outgoing::start(send, &tasks, session.budget.clone());
                 let _gone = outgoing.send(raw.request, &RelayToNode::Refused(refusal)).await;
             }
         };
     }
-    let outgoing = Outgoing::start(send, &tasks);
+    let outgoing = Outgoing::start(send, &tasks, session.budget.clone());
     if take(&session, raw, &outgoing, &tasks).await.is_ok()
         && let Err(error) = pump(&session, &mut incoming, &outgoing, &tasks).await
     {
@@ -184,7 +241,7 @@ async fn pump<S: Shelf, L: Subscriptions>(
     incoming: &mut Incoming,
     outgoing: &Outgoing,
     tasks: &TaskTracker,
-) -> Result<(), FrameError> {
+) -> Result<(), Unreadable> {
     loop {
         let raw = tokio::select! {
             biased;
@@ -198,7 +255,7 @@ async fn pump<S: Shelf, L: Subscriptions>(
     }
 }
 
-/// Begins on one request. It is polled here once before a task of its own takes it over, so that the writes of a stream come
+/// Begins on one request, once there is a place and room for it and its answer. It is polled here once before a task of its own takes it over, so that the writes of a stream come
 /// to the writer's door in the order in which they were sent, and reads need no task.
 async fn take<S: Shelf, L: Subscriptions>(
     session: &Arc<Session<S, L>>,
@@ -217,16 +274,26 @@ async fn take<S: Shelf, L: Subscriptions>(
     if session.in_flight.available_permits() == 0 {
         session.server.metrics.bound_hit(Bound::Requests);
     }
-    let place = session.in_flight.clone().acquire_owned().await.map_err(|_| Gone)?;
+    let room = raw.body.len() + session.answering.room(&request);
+    let admitted = async {
+        let place = session.in_flight.clone().acquire_owned().await.map_err(|_| Gone)?;
+        Ok((place, session.budget.take(room).await.ok_or(Gone)?))
+    };
+    let (place, room) = tokio::select! {
+        biased;
+        // What has not begun is left to the node to ask elsewhere.
+        () = session.stop.cancelled() => return Err(Gone),
+        admitted = admitted => admitted?,
+    };
     let number = raw.request;
     let mut answer: Pin<Box<dyn Future<Output = RelayToNode> + Send>> = Box::pin(answer(session.clone(), request));
     match poll_fn(|context| Poll::Ready(answer.as_mut().poll(context))).await {
-        Poll::Ready(frame) => outgoing.send(number, &frame).await,
+        Poll::Ready(frame) => outgoing.answer(number, &frame, room).await,
         Poll::Pending => {
             let outgoing = outgoing.clone();
             tasks.spawn(async move {
                 let frame = pin!(answer).await;
-                let _gone = outgoing.send(number, &frame).await;
+                let _gone = outgoing.answer(number, &frame, room).await;
                 drop(place);
             });
             Ok(())
@@ -259,12 +326,12 @@ fn cache_of(request: &Request) -> Option<&CacheName> {
     })
 }
 
-/// Bytes that are no frames cost their sender the connection.
-fn end<S, L>(session: &Session<S, L>, connection: &Connection, error: &FrameError) {
+/// Bytes that are no frames, or too many, cost their sender the connection.
+fn end<S, L>(session: &Session<S, L>, connection: &Connection, error: &Unreadable) {
     match error {
-        FrameError::Io(_) => return,
-        FrameError::TooLarge { .. } => session.server.metrics.bound_hit(Bound::FrameBytes),
-        FrameError::TooShort(_) | FrameError::Truncated => (),
+        Unreadable::Frame(FrameError::Io(_)) => return,
+        Unreadable::Frame(FrameError::TooLarge { .. }) => session.server.metrics.bound_hit(Bound::FrameBytes),
+        Unreadable::Frame(FrameError::TooShort(_) | FrameError::Truncated) | Unreadable::Crowded => (),
     }
     tracing::info!(node = %session.answering.session.node, %error, "session ended");
     close(connection, &error.refusal());

@@ -135,6 +135,18 @@ impl Town {
         (connection, control, welcome)
     }
 
+    /// The sum of a metric over the lines that name all of these.
+    fn counted(&self, metric: &str, labels: &[&str]) -> u64 {
+        let page = self.server.metrics.render();
+        let lines = page.lines().filter(|line| line.starts_with(metric));
+        let lines = lines.filter(|line| labels.iter().all(|label| line.contains(label)));
+        lines.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+    }
+
+    fn hits(&self, bound: &str) -> u64 {
+        self.counted("landbridge_bounds_hit_total", &[&format!("\"{bound}\"")])
+    }
+
     async fn refused(&self, certificate: &str, hello: Hello) -> Option<ErrorCode> {
         let connection = self.dial(certificate).await;
         let mut control = Stream::open(&connection).await;
@@ -196,6 +208,10 @@ fn hello(node: &str) -> Hello {
 }
 
 fn put(key: &str, number: u64) -> NodeToRelay {
+    put_value(key, number, Bytes::from_static(b"value"))
+}
+
+fn put_value(key: &str, number: u64, value: Bytes) -> NodeToRelay {
     NodeToRelay::Request(Request::Write(node::Write {
         operation: node::Operation::Put,
         cache: CacheName::new("sessions").unwrap(),
@@ -206,7 +222,7 @@ fn put(key: &str, number: u64) -> NodeToRelay {
         token: WriteToken { client: ClientId(1), number },
         retry: None,
         return_previous: false,
-        value: Bytes::from_static(b"value"),
+        value,
     }))
 }
 
@@ -292,6 +308,59 @@ async fn no_more_is_read_than_may_wait_for_answers() {
     assert!(matches!(stream.hear().await, (1, RelayToNode::Reply(Reply::Written(_)))));
     let second = stream.hear().await;
     assert!(matches!(second, (2, RelayToNode::Reply(Reply::Entry(Some(_))))), "read only after the write: {second:?}");
+}
+
+/// Bytes of the answers in the test below.
+const LARGE: usize = 64 << 10;
+
+#[tokio::test]
+async fn answers_that_are_not_read_hold_up_their_session_and_nobody_else() {
+    let town = town(Limits { max_session_bytes: ByteSize::kib(256), ..Limits::default() });
+    let (connection, _control, _) = town.join("node11", hello("node11")).await;
+    let mut stream = Stream::open(&connection).await;
+    stream.say(100, &put_value("large", 1, vec![7; LARGE].into())).await;
+    assert!(matches!(stream.hear().await, (100, RelayToNode::Reply(Reply::Written(_)))));
+    for number in 1..=64 {
+        stream.say(number, &get("large")).await;
+    }
+    let held_up = async {
+        let mut tick = tokio::time::interval(Duration::from_millis(5));
+        while town.hits("session_bytes") == 0 {
+            tick.tick().await;
+        }
+    };
+    soon(held_up).await;
+    let (other, _other_control, _) = town.join("node12", hello("node12")).await;
+    let mut undisturbed = Stream::open(&other).await;
+    for number in 1..=20 {
+        undisturbed.say(number, &get("large")).await;
+        assert!(matches!(undisturbed.hear().await, (_, RelayToNode::Reply(Reply::Entry(Some(_))))));
+    }
+    // What QUIC takes in for one stream, and the budget.
+    let most = (Limits::default().stream_window_bytes.as_usize() + (256 << 10)) / LARGE + 1;
+    let answered = town.counted("landbridge_requests_total", &["\"get\""]) - 20;
+    assert!(answered <= most as u64, "{answered} answers of {LARGE} bytes are held, {most} may be");
+    let mut heard = Vec::new();
+    while heard.len() < 64 {
+        let (number, RelayToNode::Reply(Reply::Entry(Some(_)))) = stream.hear().await else { panic!() };
+        heard.push(number);
+    }
+    assert!(heard.into_iter().eq(1..=64), "nothing is lost by waiting");
+}
+
+#[tokio::test]
+async fn frames_in_part_beyond_the_budget_cost_the_session_and_one_large_frame_does_not() {
+    let town = town(Limits { max_session_bytes: ByteSize::kib(256), ..Limits::default() });
+    let (connection, _control, _) = town.join("node11", hello("node11")).await;
+    let mut first = Stream::open(&connection).await;
+    first.say(1, &put_value("large", 1, vec![7; 512 << 10].into())).await;
+    assert!(matches!(first.hear().await, (1, RelayToNode::Reply(Reply::Written(_)))));
+    let begun: [u8; 4] = (200_u32 << 10).to_be_bytes();
+    first.send.write_all(&begun).await.unwrap();
+    let mut second = Stream::open(&connection).await;
+    second.send.write_all(&begun).await.unwrap();
+    assert_eq!(end_of(&connection).await.code(), Some(ErrorCode::Busy));
+    assert_eq!(town.hits("session_part_bytes"), 1);
 }
 
 #[tokio::test]
