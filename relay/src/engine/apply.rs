@@ -15,7 +15,7 @@ use super::{
     command::{Answer, Decided},
     group::Group,
     guards::Guard,
-    header::PeerCursor,
+    header::{PeerCursor, Records},
     index::{MAX_CACHES, MAX_ORIGINS},
     peer::PeerReport,
 };
@@ -89,13 +89,13 @@ impl Group<'_> {
         Ok(Answer::Done)
     }
 
-    pub(crate) fn apply(&mut self, peer: SiteName, run: RunId, batch: Batch) -> Decided {
+    pub(crate) fn apply(&mut self, peer: SiteName, run: RunId, batch: Batch, read: &dyn Records) -> Decided {
         self.check_batch(&peer, run, &batch)?;
         let greatest = batch.records.iter().map(|record| record.version.clock).max().unwrap_or_default();
         self.pass(greatest.max(batch.vector.greatest()));
         for record in batch.records {
             self.open_for(&peer, &record);
-            self.merge(record);
+            self.merge(record, &peer, read);
         }
         self.join_seen(&batch.vector);
         self.move_cursor(peer, run, batch.through);

@@ -17,7 +17,7 @@ use super::{
     guards::Guard,
     header::Records,
     replica::CacheConfig,
-    slot::{Slot, context_of},
+    slot::Slot,
     tokens::{EXISTED, Told, told_by},
 };
 
@@ -50,8 +50,9 @@ impl Group<'_> {
         if told_anyway {
             return Ok(Answer::Written(Outcome { done: false, version: None, existed, previous }));
         }
+        let context = self.context_over(slot.as_ref(), read)?;
         let version = self.issue()?;
-        let record = self.record_of(write, node, &config, slot, live, version);
+        let record = Record { context, ..self.record_of(write, node, &config, live, version) };
         self.append(record);
         self.core.filled = true;
         Ok(Answer::Written(Outcome { done: true, version: Some(version), existed, previous }))
@@ -62,7 +63,6 @@ impl Group<'_> {
         write: Write,
         node: NodeName,
         config: &CacheConfig,
-        slot: Option<Slot>,
         live: Option<Slot>,
         version: Version,
     ) -> Record {
@@ -80,7 +80,7 @@ impl Group<'_> {
             max_idle: None,
             token: Some(write.token),
             node: Some(node),
-            context: slot.map_or_else(Vector::new, |slot| context_of(slot.version)),
+            context: Vector::new(),
             flags: if live.is_some() { EXISTED } else { 0 },
             value: if removes { Bytes::new() } else { write.value },
         }
@@ -105,7 +105,9 @@ impl Group<'_> {
                 return Ok(answer_again(told));
             }
         }
-        let existed = self.range(&cache, None, None).iter().any(|(_, slot)| slot.is_live(self.now));
+        let held = self.range(&cache, None, None);
+        let existed = held.iter().any(|(_, slot)| slot.is_live(self.now));
+        let context = self.context_of_clear(held.into_iter().map(|(_, slot)| slot));
         let version = self.issue()?;
         self.append(Record {
             cache,
@@ -117,7 +119,7 @@ impl Group<'_> {
             max_idle: None,
             token: Some(token),
             node: Some(node),
-            context: Vector::new(),
+            context,
             flags: if existed { EXISTED } else { 0 },
             value: Bytes::new(),
         });

@@ -5,7 +5,6 @@ use landbridge_protocol::{
     name::CacheName,
     record::{Key, Kind, Record},
     time::Timestamp,
-    vector::Vector,
 };
 
 use super::{
@@ -34,7 +33,7 @@ impl Group<'_> {
         let overdue = self.base.index.overdue(self.now, MAX_MARKS);
         let mut more = overdue.len() == MAX_MARKS;
         for (cache, key) in overdue {
-            self.mark(cache, key);
+            self.mark(cache, key, read);
         }
         self.latch_filled();
         self.close_ended();
@@ -45,9 +44,11 @@ impl Group<'_> {
         Ok(Answer::Housekept { more })
     }
 
-    /// Same version, no value. It equals the entry in comparisons, and is the event that tells of the expiry.
-    fn mark(&mut self, cache: CacheName, key: Key) {
+    /// Same version and context, no value. It equals the entry in comparisons, and is the event that tells of the expiry.
+    fn mark(&mut self, cache: CacheName, key: Key, read: &dyn Records) {
         let Some(slot) = self.slot(&cache, &key).filter(|slot| slot.is_overdue(self.now)) else { return };
+        // Without it a later write may count as a conflict; the rest of what is owed to time goes on.
+        let context = self.context_held(&slot, read).unwrap_or_default();
         self.append(Record {
             cache,
             key: Some(key),
@@ -58,7 +59,7 @@ impl Group<'_> {
             max_idle: None,
             token: None,
             node: None,
-            context: Vector::new(),
+            context,
             flags: 0,
             value: Bytes::new(),
         });

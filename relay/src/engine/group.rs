@@ -14,6 +14,7 @@ use landbridge_protocol::{
 
 use super::{
     command::{Answer, Command, Decided},
+    conflicts::{Conflict, Counts, Found},
     guards::{Guard, Guards},
     header::{Commit, CommitHeader, LogRecord, ReadError, Records},
     peer::PeerReport,
@@ -46,6 +47,7 @@ pub struct Group<'a> {
     changes: BTreeMap<CacheName, CacheChange>,
     records: Vec<(Sequence, LogRecord)>,
     told: BTreeMap<WriteToken, Told>,
+    pub(crate) found: Found,
     /// Whether something besides records must become durable.
     pub(crate) durable: bool,
     bytes: usize,
@@ -59,6 +61,10 @@ pub struct Staged {
     pub(crate) core: Core,
     pub(crate) changes: BTreeMap<CacheName, CacheChange>,
     pub(crate) told: BTreeMap<WriteToken, Told>,
+    /// The conflicts that were found, up to a bound.
+    pub conflicts: Vec<Conflict>,
+    /// All of them, counted.
+    pub conflict_counts: Counts,
 }
 
 impl<'a> Group<'a> {
@@ -70,6 +76,7 @@ impl<'a> Group<'a> {
             changes: BTreeMap::new(),
             records: Vec::new(),
             told: BTreeMap::new(),
+            found: Found::default(),
             durable: false,
             bytes: HEADER_BYTES,
         }
@@ -96,7 +103,7 @@ impl<'a> Group<'a> {
             Command::Clear { node, cache, token, retry } => self.clear(node, cache, token, retry, read),
             Command::Introduced { peer, incoming } => self.introduced(*peer, incoming),
             Command::Started { peer, run, after } => self.started(peer, run, after),
-            Command::Apply { peer, run, batch } => self.apply(peer, run, *batch),
+            Command::Apply { peer, run, batch } => self.apply(peer, run, *batch, read),
             Command::Heard { peer, run, past, skew_ms } => self.heard(peer, run, past, skew_ms),
             Command::Acknowledged { peer, run, through } => self.acknowledged(peer, run, through),
             Command::ReconcileBegin { peer, run, begin } => self.reconcile_begin(peer, run, begin),
@@ -147,7 +154,8 @@ impl<'a> Group<'a> {
             };
             Commit { header, records: self.records }
         });
-        Staged { commit, core: self.core, changes: self.changes, told: self.told }
+        let Found { told: conflicts, counts: conflict_counts } = self.found;
+        Staged { commit, core: self.core, changes: self.changes, told: self.told, conflicts, conflict_counts }
     }
 
     pub(crate) fn guards(&self) -> Guards {
@@ -250,10 +258,15 @@ impl<'a> Group<'a> {
     /// Issues a version: V advances by own commits.
     pub(crate) fn issue(&mut self) -> Result<Version, Refusal> {
         let clock = self.next_clock()?;
-        let origin = Origin { site: self.base.config.site, run: self.core.run };
+        let origin = self.own_origin();
         self.core.clock = clock;
         self.core.seen.raise(origin, clock);
         Ok(Version { clock, origin })
+    }
+
+    /// The present run.
+    pub(crate) fn own_origin(&self) -> Origin {
+        Origin { site: self.base.config.site, run: self.core.run }
     }
 
     /// Makes a place for a cache that is not declared here, under a peer's merge.

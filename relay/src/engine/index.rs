@@ -10,12 +10,16 @@ use std::{
 use landbridge_protocol::{
     name::CacheName,
     position::Sequence,
-    record::{Key, Kind, Merge},
+    record::{Key, Kind, Merge, Record},
     time::Timestamp,
+    vector::Vector,
     version::{Clock, Origin, Version},
 };
 
-use super::slot::{Slot, is_below};
+use super::{
+    context::{Parties, PartySets},
+    slot::{Slot, is_below},
+};
 
 /// Caches that an index has at most, those included that only peers have.
 pub(crate) const MAX_CACHES: usize = 1024;
@@ -35,6 +39,7 @@ struct Held {
     value_bytes: u32,
     origin: u16,
     birth_origin: u16,
+    parties: Parties,
     kind: Kind,
 }
 
@@ -57,6 +62,7 @@ pub(crate) struct Index {
     numbers: BTreeMap<Origin, u16>,
     caches: BTreeMap<CacheName, CacheIndex>,
     names: Vec<CacheName>,
+    parties: PartySets,
     deadlines: BTreeSet<(Timestamp, u16, KeyBytes)>,
     /// Tombstones and marks, oldest first.
     dead: BTreeSet<(Clock, u16, KeyBytes)>,
@@ -121,6 +127,7 @@ impl Index {
             value_bytes: slot.value_bytes,
             origin: self.number(slot.version.origin),
             birth_origin: self.number(slot.birth.origin),
+            parties: slot.parties,
             kind: slot.kind,
         }
     }
@@ -134,6 +141,7 @@ impl Index {
             deadline: held.deadline,
             value_bytes: held.value_bytes,
             stands_from: held.stands_from,
+            parties: held.parties,
         }
     }
 
@@ -191,6 +199,22 @@ impl Index {
             at.dead += 1;
             self.dead.insert((slot.version.clock, at.number, bytes));
         }
+    }
+
+    /// Notes which origins the context of a record names, where `seen` covers it, so that it need not be read again.
+    pub(crate) fn note_context(&mut self, sequence: Sequence, record: &Record, seen: &Vector) {
+        if record.context.is_empty() || !seen.includes(&record.context) {
+            return;
+        }
+        let Some(key) = &record.key else { return };
+        let held = self.caches.get_mut(&record.cache).and_then(|cache| cache.keys.get_mut(key.as_bytes()));
+        if let Some(held) = held.filter(|held| held.sequence == sequence) {
+            held.parties = self.parties.of(&record.context);
+        }
+    }
+
+    pub(crate) fn party_sets(&self) -> &PartySets {
+        &self.parties
     }
 
     /// Takes away what the key has.

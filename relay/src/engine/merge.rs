@@ -1,10 +1,14 @@
 //! Merging one record into what is held of its key: a join, whatever the order and repetition of deliveries.
 
-use landbridge_protocol::record::{Kind, Merge, Record};
+use landbridge_protocol::{
+    name::SiteName,
+    record::{Kind, Merge, Record},
+};
 
 use super::{
     group::Group,
     guards::Guard,
+    header::Records,
     slot::{Slot, rank},
 };
 
@@ -13,25 +17,33 @@ impl Group<'_> {
     ///
     /// A live record that V covers is known or outgrown, and never merged; a covered tombstone only onto a lower live
     /// record, as what it has ended may have come by another way. A clear's floor only rises, so it is always merged.
-    pub(crate) fn merge(&mut self, record: Record) -> bool {
+    pub(crate) fn merge(&mut self, record: Record, from: &SiteName, read: &dyn Records) -> bool {
         self.note(&record);
         let Some(key) = &record.key else {
             let higher = self.clear_of(&record.cache).is_none_or(|clear| clear.version < record.version);
             if higher {
+                self.meet_all(&record, from, read);
                 self.append(record);
             }
             return higher;
         };
+        let covered = self.core.seen.covers(&record.version);
         if self.is_below_floor(&record.cache, &record.version, &record.birth) {
+            if !covered {
+                self.meet_floor(&record, from, read);
+            }
             return false;
         }
         let held = self.slot(&record.cache, key);
-        if self.core.seen.covers(&record.version) && !self.takes_covered(record.kind, held.as_ref()) {
+        if covered && !self.takes_covered(record.kind, held.as_ref()) {
             return false;
         }
         let merge = self.merge_of(&record.cache).unwrap_or(Merge::Latest);
         let coming = rank(merge, self.guards(), record.kind, record.version, record.birth);
         let higher = held.is_none_or(|held| held.rank(merge, self.guards()) < coming);
+        if let Some(held) = &held {
+            self.meet(held, &record, higher, from, read);
+        }
         if higher {
             self.core.closed.remove(&record.version.origin);
             self.append(record);

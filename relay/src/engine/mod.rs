@@ -16,6 +16,8 @@
 
 pub mod claim;
 pub mod command;
+pub mod conflicts;
+pub mod context;
 pub mod group;
 pub mod guards;
 pub mod header;

@@ -23,11 +23,13 @@ use super::{
     guards::Guard,
     header::{PeerCursor, Records},
     peer::Incoming,
-    slot::{Slot, context_of},
+    slot::Slot,
 };
 
 /// What a key comes to.
 enum Step {
+    /// What is held here goes, though the sender had not seen it: it had seen that life end.
+    Unseen { held: Slot, offered: Option<Record> },
     /// The sender holds nothing of what its V covers.
     Forget { cache: CacheName, key: Key },
     /// The sender's record stands, whatever is held here.
@@ -86,10 +88,10 @@ impl Group<'_> {
         }
         for clear in clears {
             self.open_for(&peer, &clear);
-            self.merge(clear);
+            self.merge(clear, &peer, read);
         }
         for step in steps {
-            self.take(&peer, step, &incoming.seen)?;
+            self.take(&peer, step, &incoming.seen, read)?;
         }
         if last {
             self.reconciled(peer, incoming);
@@ -156,6 +158,9 @@ impl Group<'_> {
         steps: &mut Vec<Step>,
     ) -> Result<(), Refusal> {
         if !cleared && self.is_covered(&cache, &held, offered.as_ref(), sent_by) {
+            if !sent_by.covers(&held.version) {
+                steps.push(Step::Unseen { held, offered: offered.clone() });
+            }
             match offered {
                 None => steps.push(Step::Forget { cache, key }),
                 Some(record) if is_same(&record, &held) => {}
@@ -186,8 +191,9 @@ impl Group<'_> {
         super::slot::is_below(merge, &clear.version, &held.version, &held.birth)
     }
 
-    fn take(&mut self, peer: &SiteName, step: Step, sent_by: &Vector) -> Result<(), Refusal> {
+    fn take(&mut self, peer: &SiteName, step: Step, sent_by: &Vector, read: &dyn Records) -> Result<(), Refusal> {
         match step {
+            Step::Unseen { held, offered } => self.meet_end(&held, offered.as_ref(), peer, read),
             Step::Forget { cache, key } => self.forget(&cache, &key, true),
             Step::Take(record) => {
                 if !self.is_below_floor(&record.cache, &record.version, &record.birth) {
@@ -198,7 +204,7 @@ impl Group<'_> {
             }
             Step::Merge(record) => {
                 self.open_for(peer, &record);
-                self.merge(record);
+                self.merge(record, peer, read);
             }
             Step::Anew { held, record } => self.write_anew(held, record, sent_by)?,
         }
@@ -213,7 +219,8 @@ impl Group<'_> {
         let version = self.issue()?;
         let unknown = !sent_by.covers(&held.birth) && self.guards().hold(Guard::WrittenAnew);
         let birth = if unknown || !self.guards().hold(Guard::AnewBirth) { version } else { held.birth };
-        self.append(Record { version, birth, context: context_of(held.version), ..record });
+        let context = self.context_anew(&record);
+        self.append(Record { version, birth, context, ..record });
         Ok(())
     }
 
@@ -262,7 +269,7 @@ impl Step {
     fn record(&self) -> Option<&Record> {
         match self {
             Step::Take(record) | Step::Merge(record) => Some(record),
-            Step::Forget { .. } | Step::Anew { .. } => None,
+            Step::Unseen { .. } | Step::Forget { .. } | Step::Anew { .. } => None,
         }
     }
 }

@@ -18,6 +18,7 @@ use landbridge_protocol::{
 
 use super::{
     command::Published,
+    conflicts::Counts,
     digest::{FNV_BASIS, digest_with, fnv},
     group::{Group, Staged},
     guards::{Guard, Guards},
@@ -112,6 +113,7 @@ pub struct Replica {
     pub(crate) core: Core,
     pub(crate) index: Index,
     pub(crate) tokens: Tokens,
+    pub(crate) conflicts: Counts,
 }
 
 impl PartialEq for Replica {
@@ -160,7 +162,7 @@ impl Replica {
             sweep_at: None,
             sweep_from: Clock::ZERO,
         };
-        Self { config: Arc::new(config), core, index, tokens: Tokens::default() }
+        Self { config: Arc::new(config), core, index, tokens: Tokens::default(), conflicts: Counts::new() }
     }
 
     /// Takes in a commit of the log, at start, in log order. Takes one that it has taken already.
@@ -178,7 +180,7 @@ impl Replica {
         }
         // A commit that was merged into an older one's place may be read after a newer one: cumulative means greatest.
         if header.last < self.core.head {
-            return;
+            return self.note_contexts(records);
         }
         self.core.head = header.last;
         self.core.clock = self.core.clock.max(header.clock);
@@ -187,6 +189,7 @@ impl Replica {
         self.core.cursors = header.cursors.iter().copied().collect();
         self.core.runs = header.runs.clone();
         self.core.filled = header.filled || self.config.peers.is_empty();
+        self.note_contexts(records);
     }
 
     fn replay_record(&mut self, sequence: Sequence, record: &Record) {
@@ -260,6 +263,8 @@ impl Replica {
         }
         self.tokens.join(staged.told);
         self.core = staged.core;
+        self.note_contexts(staged.commit.iter().flat_map(|commit| &commit.records));
+        staged.conflict_counts.into_iter().for_each(|(of, count)| *self.conflicts.entry(of).or_default() += count);
         Published { head: self.core.head, seen: self.core.seen.clone() }
     }
 

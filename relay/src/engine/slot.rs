@@ -5,11 +5,13 @@ use landbridge_protocol::{
     position::Sequence,
     record::{Kind, Merge, Record},
     time::Timestamp,
-    vector::Vector,
     version::Version,
 };
 
-use super::guards::{Guard, Guards};
+use super::{
+    context::Parties,
+    guards::{Guard, Guards},
+};
 
 /// What a relay holds of one key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -28,6 +30,8 @@ pub struct Slot {
     pub value_bytes: u32,
     /// The oldest position that it stands for: its own, or that of what it superseded here and a peer may lack.
     pub stands_from: Sequence,
+    /// How its context is found.
+    pub parties: Parties,
 }
 
 impl Slot {
@@ -41,6 +45,7 @@ impl Slot {
             deadline: record.deadline,
             value_bytes: u32::try_from(record.value.len()).unwrap_or(u32::MAX),
             stands_from,
+            parties: if record.context.is_empty() { Parties::NONE } else { Parties::LOGGED },
         }
     }
 
@@ -86,9 +91,4 @@ pub fn is_below(merge: Merge, floor: &Version, version: &Version, birth: &Versio
         Merge::Latest => version < floor,
         Merge::RemoveWins => birth < floor,
     }
-}
-
-/// The one-component vector of a version: what a context holds.
-pub fn context_of(version: Version) -> Vector {
-    [(version.origin, version.clock)].into_iter().collect()
 }

@@ -17,6 +17,7 @@ use landbridge_protocol::{
 
 use crate::engine::{
     command::{Answer, Command, Decided},
+    conflicts::Conflict,
     guards::Guards,
     header::{Commit, LogRecord, ReadError, Records},
     replica::{CacheConfig, Replica, ReplicaConfig, Replicate, digest_of},
@@ -132,13 +133,20 @@ pub(super) struct Relay {
     pub(super) log: Log,
     pub(super) now: Timestamp,
     pub(super) writes: u64,
+    pub(super) conflicts: Vec<Conflict>,
 }
 
 impl Relay {
     /// A fresh store.
     pub(super) fn fresh(config: ReplicaConfig) -> Self {
         let run = run(config.site.as_str());
-        Self { replica: Replica::new(config, run, START), log: Log::default(), now: START, writes: 0 }
+        Self {
+            replica: Replica::new(config, run, START),
+            log: Log::default(),
+            now: START,
+            writes: 0,
+            conflicts: Vec::new(),
+        }
     }
 
     /// Site `a`, which serves, and its peers, none of which was reached yet.
@@ -169,6 +177,7 @@ impl Relay {
         let decided = commands.into_iter().map(|command| group.step(command, &self.log)).collect();
         let staged = group.finish();
         self.log.commits.extend(staged.commit.clone());
+        self.conflicts.extend(staged.conflicts.clone());
         self.replica.publish(staged);
         decided
     }
@@ -318,7 +327,7 @@ impl Relay {
             replica.replay(&commit.header, &commit.records);
         }
         replica.start(run, self.now);
-        Relay { replica, log: self.log.clone(), now: self.now, writes: self.writes }
+        Relay { replica, log: self.log.clone(), now: self.now, writes: self.writes, conflicts: Vec::new() }
     }
 }
 

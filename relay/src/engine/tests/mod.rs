@@ -3,6 +3,8 @@
 mod bed;
 
 mod batches;
+mod causality;
+mod conflicts;
 mod ended;
 mod expiry;
 mod filling;

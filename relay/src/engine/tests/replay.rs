@@ -175,7 +175,7 @@ proptest! {
         prop_assert_eq!((was.head, &was.seen, &was.dropped), (last.last, &last.seen, &last.dropped), "V and G are durable");
         prop_assert_eq!((&is.cursors, &is.runs, is.filled), (&last.cursors.into_iter().collect(), &was.runs, true));
         replica.start(run("z"), relay.now);
-        let mut again = Relay { replica, log: relay.log.clone(), now: relay.now, writes: relay.writes };
+        let mut again = Relay { replica, ..relay.clone() };
         let newest = expected.values().map(|slot| slot.version.clock).max();
         let put = again.operate(Operation::Put, LATEST, "k0", "after").version.expect("done");
         prop_assert!(newest.is_none_or(|newest| put.clock > newest));

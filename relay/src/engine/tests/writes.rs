@@ -100,17 +100,6 @@ fn commands_of_a_group_see_each_other() {
 }
 
 #[test]
-fn the_context_is_what_was_there() {
-    let mut relay = Relay::serving(&[]);
-    let first = relay.put(LATEST, "k", "1");
-    assert!(relay.record(LATEST, "k").context.is_empty());
-    let second = relay.remove(LATEST, "k");
-    assert_eq!(relay.record(LATEST, "k").context, seen(&[first]));
-    relay.put(LATEST, "k", "2");
-    assert_eq!(relay.record(LATEST, "k").context, seen(&[second]));
-}
-
-#[test]
 fn what_a_cache_does_not_take_is_refused_and_changes_nothing() {
     let mut relay = Relay::serving(&["b"]);
     let largest = "v".repeat(64);
