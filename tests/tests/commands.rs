@@ -50,7 +50,10 @@ async fn status_as_json_has_what_programs_ask_for() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_can_go_wrong_has_an_exit_status_and_a_sentence() {
-    let mut sites = TwoSites::start().await;
+    let mut sites = TwoSites::start_with(
+        "[[caches]]\nname = \"sessions\"\n[[caches]]\nname = \"work\"\nmax_entry_bytes = \"1KiB\"",
+    )
+    .await;
     let (code, _, err) = sites.command(0, &["get", "no-such-cache", "k"]).await;
     assert_eq!(code, Some(2), "{err}");
     assert!(err.contains("no-such-cache"), "{err}");
@@ -60,8 +63,15 @@ async fn what_can_go_wrong_has_an_exit_status_and_a_sentence() {
     let (code, _, err) = sites.command(0, &["put", "sessions", "k", "v", "--lifespan", "soon"]).await;
     assert_eq!(code, Some(2), "{err}");
     let (code, _, err) = sites.command(0, &["take-offline", "site9"]).await;
-    assert_ne!(code, Some(0), "{err}");
-    assert!(err.contains("site9"), "{err}");
+    assert_eq!(code, Some(2), "{err}");
+    assert!(err.contains("site9") && err.contains("there is site2"), "{err}");
+    let node = sites.profile(0, "node11").display().to_string();
+    let (code, _, err) = sites.command(0, &["status", "--profile", &node]).await;
+    assert_eq!(code, Some(2), "the relay answered, and refused: {err}");
+    assert!(err.contains("role of admin"), "{err}");
+    let (code, _, err) = sites.command(0, &["put", "work", "k", &"v".repeat(100_000)]).await;
+    assert_eq!(code, Some(2), "{err}");
+    assert!(err.contains("max_entry_bytes"), "{err}");
     sites.kill(0).await;
     let (code, _, err) = sites.command(0, &["get", "sessions", "k"]).await;
     assert_eq!(code, Some(3), "{err}");
@@ -73,4 +83,24 @@ async fn a_relay_drains_on_sigterm_and_exits_0() {
     assert!(sites.take(0).stop().await.success());
     let (code, _, err) = sites.command(1, &["status"]).await;
     assert_eq!(code, Some(0), "the other goes on: {err}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_no_text_is_whole_as_json_and_harmless_as_a_line() {
+    let sites = TwoSites::start().await;
+    let node = sites.node(0, "node11").await;
+    let cache = node.raw("sessions").unwrap();
+    let key = landbridge_client::Key::new(b"k\xff".to_vec()).unwrap();
+    cache.put(&key, vec![0u8, 0xff].into()).await.unwrap();
+    let (code, out, err) = sites.command(0, &["ls", "sessions", "--json"]).await;
+    assert_eq!(code, Some(0), "{err}");
+    let listed: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(listed["key_base64"], "a/8=");
+    cache.put(&landbridge_client::Key::new(b"two\nlines\x1b[31m".to_vec()).unwrap(), vec![0xff].into()).await.unwrap();
+    let (_, out, _) = sites.command(0, &["ls", "sessions", "--prefix", "two"]).await;
+    assert_eq!(out, "two\\nlines\\u{1b}[31m\n");
+    let (_, out, _) = sites.command(0, &["get", "sessions", "two\nlines\x1b[31m", "--json"]).await;
+    let got: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(got["value_base64"], "/w==");
+    node.close().await;
 }

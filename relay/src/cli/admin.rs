@@ -9,12 +9,12 @@ use landbridge_protocol::{
     },
     name::SiteName,
 };
-use quinn::{Connection, SendStream};
+use quinn::{Connection, ConnectionError, SendStream};
 use tokio::time::timeout;
 
 use super::{
     Exit, Failure, Target,
-    connect::PATIENCE,
+    connect::{PATIENCE, exit_of_refusal, look_at},
     output::say,
     output::{self, bytes, span, table},
 };
@@ -22,7 +22,7 @@ use crate::{
     certs::{Credentials, Now},
     clock::{Clock, SystemClock},
     config::{Limits, TlsConfig},
-    transport::{Dialler, FrameReader, close_in_order},
+    transport::{DialError, Dialler, FrameReader, close_in_order, refusal_of},
 };
 
 /// An operator's connection to a relay.
@@ -52,7 +52,7 @@ impl Operator {
         let config = config.map_err(|e| Failure::because(Exit::Usage, &e))?;
         let dialler = Dialler::new();
         let dialled = dialler.dial(&profile.relay, profile.site, config, PATIENCE).await;
-        let connection = dialled.map_err(|e| unreachable(Failure::because(Exit::Unreachable, &e).message))?;
+        let connection = dialled.map_err(|e| not_let_in(&profile.relay, &e))?;
         let (send, receive) = connection.open_bi().await.map_err(|e| unreachable(e.to_string()))?;
         let frames = FrameReader::new(receive, MAX_FRAME_BYTES);
         let mut operator = Self { connection, dialler, send, frames, relay: profile.relay.clone() };
@@ -96,10 +96,6 @@ impl Operator {
             |text: String| Failure::new(Exit::Unreachable, format!("no answer from the relay at {relay}: {text}"));
         let mut bytes = BytesMut::new();
         asked.encode(1, &mut bytes).map_err(|e| Failure::because(Exit::Usage, &e))?;
-        let closed = || match self.connection.close_reason() {
-            Some(reason) => crate::transport::refusal_of(&reason).map_or(reason.to_string(), |r| r.message),
-            None => "the stream ended".into(),
-        };
         let answer = timeout(PATIENCE, async {
             self.send.write_all(&bytes).await.map_err(|e| e.to_string())?;
             match self.frames.next().await {
@@ -109,9 +105,12 @@ impl Operator {
             }
         });
         match answer.await {
-            Ok(Ok(FromAdmin::Refused(refusal))) => Err(Failure::new(Exit::Failed, refusal.message)),
+            Ok(Ok(FromAdmin::Refused(refusal))) => Err(Failure::new(exit_of_refusal(&refusal), refusal.message)),
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(_)) => Err(unreachable(closed())),
+            Ok(Err(problem)) => Err(match self.connection.close_reason() {
+                Some(reason) => not_let_in_because(relay, &reason, reason.to_string()),
+                None => unreachable(problem),
+            }),
             Err(_) => Err(unreachable(format!("none within {PATIENCE:?}"))),
         }
     }
@@ -121,6 +120,28 @@ impl Operator {
             Exit::Failed,
             format!("the relay at {} answered something else than asked: {answer:?}", self.relay),
         )
+    }
+}
+
+/// A dial that did not end in a connection: the relay is away, or it answered and the two don't accept each other.
+fn not_let_in(relay: &str, error: &DialError) -> Failure {
+    let text = Failure::because(Exit::Unreachable, error).message;
+    match error {
+        DialError::Connection { source, .. } => not_let_in_because(relay, source, text),
+        _ => Failure::new(Exit::Unreachable, format!("no answer from the relay at {relay}: {text}")),
+    }
+}
+
+fn not_let_in_because(relay: &str, error: &ConnectionError, text: String) -> Failure {
+    if let Some(refusal) = refusal_of(error) {
+        let exit = if refusal.retryable { Exit::Unreachable } else { Exit::Usage };
+        return Failure::new(exit, format!("the relay at {relay} refused: {}{}", refusal.message, look_at(true)));
+    }
+    match error {
+        ConnectionError::TransportError(_) | ConnectionError::ConnectionClosed(_) => {
+            Failure::new(Exit::Usage, format!("no connection to the relay at {relay}: {text}{}", look_at(true)))
+        }
+        _ => Failure::new(Exit::Unreachable, format!("no answer from the relay at {relay}: {text}")),
     }
 }
 
@@ -164,11 +185,15 @@ fn links(links: &[LinkReport]) {
                 link.lag_changes.to_string(),
                 format!("{:.1} s", link.lag_seconds),
                 link.skew_ms.map_or("-".into(), |skew| format!("{skew} ms")),
-                format!("{}  {}", link.address, link.detail).trim_end().to_owned(),
+                link.address.clone(),
             ]
         })
         .collect();
     table(["PEER", "LINK", "INCOMING", "LAG", "BEHIND", "SKEW", "ADDRESS"], &rows);
+    // on lines of their own: they can be long
+    for link in links.iter().filter(|link| !link.detail.is_empty()) {
+        say!("{}: {}", link.peer, link.detail);
+    }
 }
 
 fn cache_table(status: &Status) {
@@ -242,7 +267,8 @@ async fn change(to: &Target, request: Request) -> Result<Exit, Failure> {
     if to.json {
         output::json(&link)?;
     } else {
-        say!("link to {}: {} {}", link.peer, link.state, link.detail);
+        let detail = if link.detail.is_empty() { String::new() } else { format!(", {}", link.detail) };
+        say!("link to {}: {}{detail}", link.peer, link.state);
     }
     Ok(Exit::Done)
 }

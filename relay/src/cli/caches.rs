@@ -12,7 +12,7 @@ use super::{
     connect::failed,
     duration::Lifespan,
     output::say,
-    output::{self, key_text, text},
+    output::{self, base64_where_no_text, key_text, shown, text},
 };
 
 fn key(text: &str) -> Result<Key, Failure> {
@@ -81,10 +81,12 @@ pub(super) async fn get(to: &Target, name: &CacheName, key_arg: &str) -> Result<
     client.close().await;
     let Some(entry) = found else { return Ok(not_found(name, key_arg)) };
     if to.json {
-        output::json(&json!({
+        let mut object = json!({
             "cache": name, "key": key_arg, "value": text(&entry.value), "version": entry.version.to_string(),
             "site": entry.version.origin.site, "deadline_ms": entry.deadline.map(|d| d.as_millis()),
-        }))?;
+        });
+        base64_where_no_text(&mut object, [("value_base64", Some(&entry.value[..]))]);
+        output::json(&object)?;
         return Ok(Exit::Done);
     }
     let mut out = stdout().lock();
@@ -128,12 +130,15 @@ pub(super) async fn ls(to: &Target, name: &CacheName, prefix: &str, limit: usize
             break;
         }
         printed += 1;
-        let key = key_text(&entry.key);
         if to.json {
             let deadline = entry.deadline.map(|d| d.as_millis());
-            output::json(&json!({"key": key, "version": entry.version.to_string(), "deadline_ms": deadline}))?;
+            let mut object = json!({
+                "key": key_text(&entry.key), "version": entry.version.to_string(), "deadline_ms": deadline,
+            });
+            base64_where_no_text(&mut object, [("key_base64", Some(entry.key.as_bytes()))]);
+            output::json(&object)?;
         } else {
-            say!("{key}");
+            say!("{}", shown(entry.key.as_bytes()));
         }
     }
     client.close().await;

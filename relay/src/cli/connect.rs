@@ -2,7 +2,7 @@
 
 use std::{future::Future, time::Duration};
 
-use landbridge_client::{Client, ConnectError, Error, ErrorCode, Profile, RawCache};
+use landbridge_client::{Client, ConnectError, Error, ErrorCode, Profile, RawCache, Refusal};
 use landbridge_protocol::name::CacheName;
 
 use super::{Exit, Failure, Target};
@@ -40,7 +40,8 @@ impl Target {
         let builder = Client::builder().profile(profile).member(false).connect_timeout(PATIENCE).timeout(PATIENCE);
         builder.connect().await.map_err(|e| {
             let failure = Failure::because(exit_of_connect(&e), &e);
-            Failure::new(failure.exit, format!("no session with the relay at {relay}: {failure}"))
+            let hint = look_at(matches!(&e, ConnectError::Refused(_)));
+            Failure::new(failure.exit, format!("no session with the relay at {relay}: {failure}{hint}"))
         })
     }
 
@@ -59,14 +60,25 @@ fn exit_of_connect(error: &ConnectError) -> Exit {
     }
 }
 
+/// What the relay refuses because of what was asked is wrong usage; the rest may be different tomorrow.
+pub(super) fn exit_of_refusal(refusal: &Refusal) -> Exit {
+    use ErrorCode::{BadArgument, EntryTooLarge, NotPermitted, UnknownCache, UnknownPeer, WrongSite};
+    match refusal.code() {
+        Some(UnknownCache | UnknownPeer | BadArgument | EntryTooLarge | NotPermitted | WrongSite) => Exit::Usage,
+        _ => Exit::Failed,
+    }
+}
+
+/// What to look at where certificates are the trouble; nothing where the text is about something else.
+pub(super) fn look_at(tls: bool) -> &'static str {
+    if tls { "; see `relay`, `site`, `certificate` and `trust` in the profile" } else { "" }
+}
+
 /// An operation that did not get its answer.
 pub(super) fn failed(error: &Error) -> Failure {
     let exit = match error {
         _ if error.is_unreachable() => Exit::Unreachable,
-        Error::Refused(refusal) => match refusal.code() {
-            Some(ErrorCode::UnknownCache | ErrorCode::BadArgument | ErrorCode::NotPermitted) => Exit::Usage,
-            _ => Exit::Failed,
-        },
+        Error::Refused(refusal) => exit_of_refusal(refusal),
         Error::Name(_) | Error::Key(_) | Error::TooLarge { .. } => Exit::Usage,
         _ => Exit::Failed,
     };

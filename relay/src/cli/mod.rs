@@ -9,8 +9,10 @@ mod check;
 mod connect;
 pub mod demo;
 mod duration;
+mod examples;
 mod output;
 mod run;
+mod signals;
 mod watch;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -19,6 +21,7 @@ use clap::{Args, Parser, Subcommand};
 use landbridge_protocol::name::{CacheName, SiteName};
 
 use self::duration::Lifespan;
+use crate::service::RunOptions;
 
 /// How a command ended, as an exit status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,8 +84,10 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Show what it does: two sites, four nodes, a cut link and a killed relay, on this machine
+    #[command(after_help = examples::DEMO)]
     Demo(demo::DemoArgs),
     /// Run the relay of one site
+    #[command(after_help = examples::RUN)]
     Run {
         /// The relay's configuration (TOML); ops/relay.toml shows every setting
         #[arg(long, value_name = "FILE")]
@@ -90,14 +95,19 @@ enum Command {
         /// Set a damaged log aside and start without it; the peers' copies fill the store again
         #[arg(long)]
         recover: bool,
+        /// End also when standard input ends, as with the process at its other end
+        #[arg(long, hide = true)]
+        until_stdin_ends: bool,
     },
     /// Read all that `run` would read and say what is wrong
+    #[command(after_help = examples::CHECK)]
     Check {
         /// The relay's configuration (TOML)
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
     /// Make a development CA and certificates; never overwrites
+    #[command(after_help = examples::CERTS)]
     Certs(certs::CertsArgs),
     #[command(flatten)]
     Remote(Remote),
@@ -107,6 +117,7 @@ enum Command {
 #[derive(Debug, Subcommand)]
 enum Remote {
     /// Write an entry
+    #[command(after_help = examples::PUT)]
     Put {
         /// The cache
         cache: CacheName,
@@ -124,6 +135,7 @@ enum Remote {
         to: Target,
     },
     /// Print an entry's value, and nothing else
+    #[command(after_help = examples::GET)]
     Get {
         /// The cache
         cache: CacheName,
@@ -133,6 +145,7 @@ enum Remote {
         to: Target,
     },
     /// Remove an entry
+    #[command(after_help = examples::REMOVE)]
     Remove {
         /// The cache
         cache: CacheName,
@@ -142,6 +155,7 @@ enum Remote {
         to: Target,
     },
     /// Print how many entries a cache has
+    #[command(after_help = examples::SIZE)]
     Size {
         /// The cache
         cache: CacheName,
@@ -149,6 +163,7 @@ enum Remote {
         to: Target,
     },
     /// List keys in their order
+    #[command(after_help = examples::LS)]
     Ls {
         /// The cache
         cache: CacheName,
@@ -162,6 +177,7 @@ enum Remote {
         to: Target,
     },
     /// Remove every entry of a cache, at all sites
+    #[command(after_help = examples::CLEAR)]
     Clear {
         /// The cache
         cache: CacheName,
@@ -169,6 +185,7 @@ enum Remote {
         to: Target,
     },
     /// Print an event a line as entries change, wherever they change
+    #[command(after_help = examples::WATCH)]
     Watch {
         /// The cache
         cache: CacheName,
@@ -182,6 +199,7 @@ enum Remote {
         to: Target,
     },
     /// Show the relay: readiness, log, links, caches, sessions
+    #[command(after_help = examples::STATUS)]
     Status(Target),
     /// Show the links to the other sites
     Sites(Target),
@@ -190,6 +208,7 @@ enum Remote {
     /// Show the connected nodes
     Nodes(Target),
     /// Stop replicating with a peer until `bring-online`; nothing is dropped
+    #[command(after_help = examples::TAKE_OFFLINE)]
     TakeOffline {
         /// The peer's site
         peer: SiteName,
@@ -197,6 +216,7 @@ enum Remote {
         to: Target,
     },
     /// Replicate with a peer again, from where it stopped
+    #[command(after_help = examples::BRING_ONLINE)]
     BringOnline {
         /// The peer's site
         peer: SiteName,
@@ -237,7 +257,9 @@ pub fn exit(cli: Cli) -> ExitCode {
 
 fn run_command(cli: Cli) -> Result<Exit, Failure> {
     match cli.command {
-        Command::Run { config, recover } => run::run(&config, recover),
+        Command::Run { config, recover, until_stdin_ends } => {
+            run::run(&config, RunOptions { recover, until_stdin_ends })
+        }
         Command::Check { config } => check::check(&config),
         Command::Certs(args) => certs::certs(&args),
         Command::Demo(args) => connect::block_on(demo::demo(args)),

@@ -2,10 +2,14 @@
 
 use std::io::{Write, stdout};
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use landbridge_protocol::{frame::node::View, record::Key};
 use serde::Serialize;
 
 use super::{Exit, Failure};
+
+/// Characters of a value that are shown to a person.
+const MAX_SHOWN: usize = 200;
 
 /// Prints a line on standard output, as `println!` does, but ends the command quietly where nobody reads any more.
 macro_rules! say {
@@ -49,6 +53,32 @@ pub(super) fn table<const N: usize>(headings: [&str; N], rows: &[[String; N]]) {
 /// Bytes as text; what is not UTF-8 shows as U+FFFD.
 pub(super) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Bytes in one line for a person: control characters escaped, what is long cut, what is no text told by its size alone.
+pub(super) fn shown(bytes: &[u8]) -> String {
+    let Ok(text) = std::str::from_utf8(bytes) else { return format!("({} bytes that are no text)", bytes.len()) };
+    let mut line = String::new();
+    for (at, c) in text.chars().enumerate() {
+        if at == MAX_SHOWN {
+            line.push_str(&format!("… ({} bytes)", bytes.len()));
+            break;
+        }
+        if c.is_control() { line.extend(c.escape_default()) } else { line.push(c) }
+    }
+    line
+}
+
+/// Adds to an object, for programs, the bytes of those members that are no text, and so are not whole as text.
+pub(super) fn base64_where_no_text<'a>(
+    object: &mut serde_json::Value,
+    members: impl IntoIterator<Item = (&'static str, Option<&'a [u8]>)>,
+) {
+    for (name, bytes) in members {
+        if let Some(bytes) = bytes.filter(|bytes| std::str::from_utf8(bytes).is_err()) {
+            object[name] = STANDARD.encode(bytes).into();
+        }
+    }
 }
 
 /// A key as text.
@@ -99,6 +129,21 @@ mod tests {
     fn sizes_and_spans_read_well() {
         assert_eq!([bytes(0), bytes(1023), bytes(1536), bytes(5 << 30)], ["0 B", "1023 B", "1.5 KiB", "5.0 GiB"]);
         assert_eq!([span(850), span(61_000), span(180_000), span(200_000_000)], ["850 ms", "61 s", "3 min", "2 d"]);
+    }
+
+    #[test]
+    fn what_is_shown_is_one_line_and_does_nothing_to_the_terminal() {
+        assert_eq!(shown("grün".as_bytes()), "grün");
+        assert_eq!(shown(b"two\nlines \x1b[31m"), r"two\nlines \u{1b}[31m");
+        assert_eq!(shown(&[0xff, 0, 1]), "(3 bytes that are no text)");
+        assert_eq!(shown(&[b'a'; 5000]), format!("{}… (5000 bytes)", "a".repeat(MAX_SHOWN)));
+    }
+
+    #[test]
+    fn what_is_no_text_is_whole_in_base64() {
+        let mut object = serde_json::json!({});
+        base64_where_no_text(&mut object, [("key_base64", Some(&b"k"[..])), ("value_base64", Some(&[0xff][..]))]);
+        assert_eq!(object, serde_json::json!({"value_base64": "/w=="}));
     }
 
     #[test]

@@ -10,10 +10,11 @@ use serde_json::json;
 use super::{
     Exit, Failure, Target,
     connect::failed,
-    output::{key_text, text},
+    output::{base64_where_no_text, key_text, shown, text},
+    signals::asked_to_end,
 };
 
-/// Prints events until Ctrl-C, or until standard output is closed.
+/// Prints events until Ctrl-C or SIGTERM, or until standard output is closed.
 pub(super) async fn watch(
     to: &Target,
     name: &CacheName,
@@ -34,7 +35,7 @@ pub(super) async fn watch(
     loop {
         let event = tokio::select! {
             biased;
-            _ = tokio::signal::ctrl_c() => break,
+            ended = asked_to_end() => break ended?,
             event = listener.next() => event,
         };
         let Some(event) = event else { break };
@@ -61,24 +62,25 @@ fn kind(kind: EventKind) -> &'static str {
 }
 
 fn line(event: &Event<Key, Bytes>, cache: &CacheName, as_json: bool) -> String {
-    let key = event.key().map(key_text);
-    let value = event.value().map(|bytes| text(bytes));
     let node = event.node().map(|node| node.as_str());
     let site = event.site();
     if as_json {
-        return json!({
+        let (key, value) = (event.key().map(key_text), event.value().map(|bytes| text(bytes)));
+        let mut object = json!({
             "kind": kind(event.kind()), "cache": cache, "key": key, "value": value,
             "version": event.version().map(|v| v.to_string()), "site": site, "node": node,
             "token": event.token.as_ref().map(Token::to_string),
-        })
-        .to_string();
+        });
+        let key = event.key().map(Key::as_bytes);
+        base64_where_no_text(&mut object, [("key_base64", key), ("value_base64", event.value().map(|v| &v[..]))]);
+        return object.to_string();
     }
     let mut line = format!("{:<12}", kind(event.kind()));
-    if let Some(key) = key {
-        line.push_str(&format!(" {key}"));
+    if let Some(key) = event.key() {
+        line.push_str(&format!(" {}", shown(key.as_bytes())));
     }
-    if let Some(value) = value {
-        line.push_str(&format!(" = {value}"));
+    if let Some(value) = event.value() {
+        line.push_str(&format!(" = {}", shown(value)));
     }
     if let Some(site) = site {
         line.push_str(&format!("  ({}{site})", node.map(|n| format!("{n} at ")).unwrap_or_default()));

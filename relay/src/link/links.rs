@@ -150,7 +150,11 @@ impl Links {
     }
 
     fn set_offline(&self, site: SiteName, offline: bool) -> Result<LinkReport, Refusal> {
-        let peer = self.0.peers.get(&site).ok_or_else(|| unknown(site))?;
+        let peer = self.0.peers.get(&site).ok_or_else(|| {
+            let there: Vec<&str> = self.0.peers.keys().map(SiteName::as_str).collect();
+            let Refusal { message, .. } = unknown(site);
+            Refusal::new(ErrorCode::UnknownPeer, format!("{message}; there is {}", there.join(", ")))
+        })?;
         peer.set_offline(offline, &self.0.store, self.0.clock.now());
         tracing::info!(peer = %site, "link {}", if offline { "taken offline" } else { "brought online" });
         Ok(self.report(peer))

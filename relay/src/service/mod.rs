@@ -41,7 +41,7 @@ use tokio_util::{
 use self::{entrance::Entrance, readiness::Readiness, report::Reporter, shelf::Stock, sockets::Sockets};
 pub use self::{
     error::StartError,
-    run::{RunError, run},
+    run::{RunError, RunOptions, run},
     sockets::LocalAddrs,
 };
 use crate::{

@@ -33,22 +33,31 @@ pub enum RunError {
     Process(#[from] io::Error),
 }
 
+/// What the command line says about a run.
+#[derive(Debug, Clone, Copy)]
+pub struct RunOptions {
+    /// Set a damaged log aside and start without it.
+    pub recover: bool,
+    /// End in order also when standard input ends: with the process that holds its other end, however that ends.
+    pub until_stdin_ends: bool,
+}
+
 /// Runs a relay until SIGTERM or Ctrl-C, then drains it. Where it listens is printed on standard output, and `ready` on a
 /// line of its own once it serves; the log goes to standard error.
-pub fn run(config: &Path, recover: bool) -> Result<(), RunError> {
+pub fn run(config: &Path, options: RunOptions) -> Result<(), RunError> {
     log_to_stderr();
     let config = RelayConfig::load(config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let ran = runtime.block_on(serve(config, recover));
+    let ran = runtime.block_on(serve(config, options));
     // What still runs was cut off by the drain's deadline: nothing waits for it.
     runtime.shutdown_background();
     ran
 }
 
-async fn serve(config: RelayConfig, recover: bool) -> Result<(), RunError> {
+async fn serve(config: RelayConfig, run: RunOptions) -> Result<(), RunError> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let (site, drain_timeout) = (config.site, config.limits.drain_timeout);
-    let options = ServiceOptions { recover, clock: Arc::new(SystemClock), metrics: Metrics::new() };
+    let options = ServiceOptions { recover: run.recover, clock: Arc::new(SystemClock), metrics: Metrics::new() };
     let service = tokio::select! {
         biased;
         // Nobody has been served, and the store begins where it ended.
@@ -69,11 +78,23 @@ async fn serve(config: RelayConfig, recover: bool) -> Result<(), RunError> {
         biased;
         _ = terminate.recv() => tracing::info!("SIGTERM: drains"),
         _ = interrupt.recv() => tracing::info!("Ctrl-C: drains"),
+        () = stdin_ends(run.until_stdin_ends) => tracing::info!("standard input has ended: drains"),
         failed = ready => failed?,
     }
     let in_order = service.shutdown(drain_timeout.into()).await;
     tracing::info!(in_order, "ended");
     Ok(())
+}
+
+/// Waits until standard input ends, or for ever where nobody asked for that. What is read is thrown away.
+async fn stdin_ends(asked: bool) {
+    if !asked {
+        return std::future::pending().await;
+    }
+    let reading = tokio::task::spawn_blocking(|| io::copy(&mut io::stdin().lock(), &mut io::sink()));
+    if let Ok(Err(error)) = reading.await {
+        tracing::debug!(%error, "standard input can't be read");
+    }
 }
 
 fn print(text: &str) -> io::Result<()> {

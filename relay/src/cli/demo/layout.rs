@@ -1,7 +1,8 @@
 //! The files of the demo: certificates, configurations and profiles under one directory, and the ports.
 
 use std::{
-    fs, io,
+    fs::{self, File, TryLockError},
+    io,
     net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
     path::{Path, PathBuf},
 };
@@ -24,6 +25,8 @@ const MARKER: &str = "this-directory-is-a-landbridge-demo";
 pub(crate) struct Layout {
     dir: PathBuf,
     ports: [u16; 2],
+    /// The marker, locked as long as this demo runs.
+    _lock: File,
 }
 
 /// What keeps the demo from beginning.
@@ -33,8 +36,14 @@ pub(crate) enum LayoutError {
     NotOurs(PathBuf),
     #[error("cannot write {}: {source}; name another directory with --dir", path.display())]
     Write { path: PathBuf, source: io::Error },
-    #[error("port {port} is in use{hint}; choose others with --base-port N (N and N+1000 are taken)")]
-    PortInUse { port: u16, hint: &'static str },
+    #[error("{} is the directory of a demo that runs; stop that one, or name another directory with --dir", .0.display())]
+    Running(PathBuf),
+    #[error(
+        "{protocol} port {port} is in use (another demo or relay?); choose others with --base-port N: N and N+1000"
+    )]
+    PortInUse { protocol: &'static str, port: u16 },
+    #[error("cannot listen at {protocol} port {port}: {source}; choose others with --base-port N: N and N+1000")]
+    Port { protocol: &'static str, port: u16, source: io::Error },
     #[error("--base-port {0} is too high: N+1000 must be a port too")]
     PortTooHigh(u16),
     #[error("cannot make certificates: {0}")]
@@ -46,30 +55,12 @@ impl Layout {
     /// its stores.
     pub(crate) fn prepare(dir: &Path, base_port: u16) -> Result<(Self, bool), LayoutError> {
         let second = base_port.checked_add(1000).ok_or(LayoutError::PortTooHigh(base_port))?;
-        let layout = Self { dir: dir.to_path_buf(), ports: [base_port, second] };
-        layout.ports.iter().try_for_each(|port| free(*port))?;
-        let again = layout.claim()?;
+        let ports = [base_port, second];
+        ports.iter().try_for_each(|port| free(*port))?;
+        let (lock, again) = claim(dir)?;
+        let layout = Self { dir: dir.to_path_buf(), ports, _lock: lock };
         layout.write_all()?;
         Ok((layout, again))
-    }
-
-    /// Makes the directory ours; tells whether it is an earlier demo's.
-    fn claim(&self) -> Result<bool, LayoutError> {
-        let failed = |source| LayoutError::Write { path: self.dir.clone(), source };
-        fs::create_dir_all(&self.dir).map_err(failed)?;
-        let marker = self.dir.join(MARKER);
-        let again = marker.exists();
-        if !again && fs::read_dir(&self.dir).map_err(failed)?.next().is_some() {
-            return Err(LayoutError::NotOurs(self.dir.clone()));
-        }
-        for (site, _) in SITES {
-            let store = self.dir.join(format!("{site}.store"));
-            if store.exists() {
-                fs::remove_dir_all(&store).map_err(|source| LayoutError::Write { path: store, source })?;
-            }
-        }
-        write(&marker, "Made by `landbridge demo`. The next demo with this --dir begins its stores anew.\n")?;
-        Ok(again)
     }
 
     fn write_all(&self) -> Result<(), LayoutError> {
@@ -148,6 +139,31 @@ impl Layout {
     }
 }
 
+/// Makes the directory ours, and empty of stores; tells whether it is an earlier demo's.
+fn claim(dir: &Path) -> Result<(File, bool), LayoutError> {
+    let failed = |source| LayoutError::Write { path: dir.to_path_buf(), source };
+    fs::create_dir_all(dir).map_err(failed)?;
+    let marker = dir.join(MARKER);
+    let again = marker.exists();
+    if !again && fs::read_dir(dir).map_err(failed)?.next().is_some() {
+        return Err(LayoutError::NotOurs(dir.to_path_buf()));
+    }
+    write(&marker, "Made by `landbridge demo`. The next demo with this --dir begins its stores anew.\n")?;
+    let lock = File::open(&marker).map_err(failed)?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(LayoutError::Running(dir.to_path_buf())),
+        Err(TryLockError::Error(source)) => return Err(LayoutError::Write { path: marker, source }),
+    }
+    for (site, _) in SITES {
+        let store = dir.join(format!("{site}.store"));
+        if store.exists() {
+            fs::remove_dir_all(&store).map_err(|source| LayoutError::Write { path: store, source })?;
+        }
+    }
+    Ok((lock, again))
+}
+
 fn write(path: &Path, text: &str) -> Result<(), LayoutError> {
     fs::write(path, text).map_err(|source| LayoutError::Write { path: path.to_path_buf(), source })
 }
@@ -155,9 +171,12 @@ fn write(path: &Path, text: &str) -> Result<(), LayoutError> {
 /// Whether both the UDP and the TCP port can be bound.
 fn free(port: u16) -> Result<(), LayoutError> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let bound = UdpSocket::bind(address).map(drop).and_then(|()| TcpListener::bind(address).map(drop));
-    bound.map_err(|e| {
-        let hint = if e.kind() == io::ErrorKind::AddrInUse { " (another demo or relay?)" } else { "" };
-        LayoutError::PortInUse { port, hint }
-    })
+    let failed = |protocol| {
+        move |source: io::Error| match source.kind() {
+            io::ErrorKind::AddrInUse => LayoutError::PortInUse { protocol, port },
+            _ => LayoutError::Port { protocol, port, source },
+        }
+    };
+    UdpSocket::bind(address).map(drop).map_err(failed("UDP"))?;
+    TcpListener::bind(address).map(drop).map_err(failed("TCP"))
 }

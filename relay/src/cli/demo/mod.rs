@@ -18,10 +18,7 @@ use std::{
 use clap::Args;
 use landbridge_client::{Profile, Version};
 use landbridge_protocol::frame::admin::Request;
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    task::JoinSet,
-};
+use tokio::task::JoinSet;
 
 use self::{
     layout::{Layout, SITES},
@@ -29,7 +26,7 @@ use self::{
     relay::RelayProcess,
     story::{Story, took},
 };
-use super::{Exit, Failure, admin::Operator};
+use super::{Exit, Failure, admin::Operator, signals::asked_to_end};
 
 /// How long the two stores may take to be equal once nothing is written any more.
 const SETTLE_PATIENCE: Duration = Duration::from_secs(15);
@@ -97,19 +94,6 @@ pub async fn demo(args: DemoArgs) -> Result<Exit, Failure> {
     }
     world.stop().await.map_err(|e| Failure::new(Exit::Failed, e.to_string()))?;
     Ok(Exit::Done)
-}
-
-/// Waits for Ctrl-C, SIGTERM, or the terminal's end: the relays are children, and must not outlive the demo.
-async fn asked_to_end() -> Result<(), Failure> {
-    let failed = |e: std::io::Error| Failure::new(Exit::Failed, format!("cannot wait for signals: {e}"));
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
-    tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => interrupted.map_err(failed)?,
-        _ = terminate.recv() => {}
-        _ = hangup.recv() => {}
-    }
-    Ok(())
 }
 
 /// Starts everything and tells the story.
@@ -239,11 +223,14 @@ impl World {
 
     /// What to try in another terminal.
     fn invite(&self) {
-        let program = std::env::args().next().unwrap_or_else(|| "landbridge".into());
-        let (one, two) = (self.layout.profile(0), self.layout.profile(1));
-        let (one, two) = (one.display(), two.display());
+        let program = quoted(&std::env::args().next().unwrap_or_else(|| "landbridge".into()));
+        let [one, two] = [0, 1].map(|at| quoted(&self.layout.profile(at).display().to_string()));
         let story = &self.story;
         story.line("\nBoth sites stay up. In other terminals, try:\n");
+        if let Ok(here) = std::env::current_dir() {
+            // program and profiles may be named relative to it
+            story.line(format_args!("  cd {}", quoted(&here.display().to_string())));
+        }
         story.line(format_args!("  {program} watch sessions --profile {two}"));
         story.line(format_args!("  {program} put sessions erin-1 hello --lifespan 10m --profile {one}"));
         story.line(format_args!("  {program} get sessions erin-1 --profile {two}"));
@@ -270,6 +257,15 @@ impl World {
     }
 }
 
+/// A word of a command line as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:,@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
 /// What the relay of a node holds.
 async fn held(node: &Node) -> Result<BTreeMap<String, (Version, node::Session)>, StepError> {
     let mut entries = node.sessions.entries();
@@ -279,4 +275,16 @@ async fn held(node: &Node) -> Result<BTreeMap<String, (Version, node::Session)>,
         held.insert(entry.key, (entry.version, entry.value));
     }
     Ok(held)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn words_that_a_shell_would_take_apart_are_quoted() {
+        assert_eq!(quoted("target/release/landbridge"), "target/release/landbridge");
+        assert_eq!(quoted("my demo"), "'my demo'");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+    }
 }

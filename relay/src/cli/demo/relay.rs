@@ -50,7 +50,9 @@ impl RelayProcess {
             .arg("run")
             .arg("--config")
             .arg(&config)
-            .stdin(Stdio::null())
+            // the other end of this pipe is closed with the demo, also by `kill -9`: no relay outlives it
+            .arg("--until-stdin-ends")
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(errors)
             .kill_on_drop(true)

@@ -1,0 +1,42 @@
+//! What stands below the options in each command's `--help`: lines to copy.
+
+pub(super) const PUT: &str = "Examples:
+  landbridge put sessions s-1 hello --lifespan 10m
+  landbridge put sessions s-1 - < value.bin
+  landbridge put sessions s-1 hello --if-absent    # exit status 1 where there is one
+  landbridge put sessions s-1 -- -5                # a value that begins with a dash";
+pub(super) const GET: &str = "Examples:
+  landbridge get sessions s-1 > value.bin
+  landbridge get sessions s-1 --json    # with version and deadline; value_base64 where it is no text";
+pub(super) const REMOVE: &str = "Example:
+  landbridge remove sessions s-1    # exit status 1 where none was";
+pub(super) const LS: &str = "Examples:
+  landbridge ls sessions --prefix user-7/ --limit 20
+  landbridge ls sessions --json | jq -r .key";
+pub(super) const CLEAR: &str = "Example:
+  landbridge clear work";
+pub(super) const SIZE: &str = "Example:
+  landbridge size sessions";
+pub(super) const WATCH: &str = r#"Examples:
+  landbridge watch sessions --snapshot
+  landbridge watch sessions --json | jq -r 'select(.kind == "removed").key'
+  landbridge watch sessions --from "$TOKEN"    # the member `token` of an event printed by --json"#;
+pub(super) const STATUS: &str = "Examples:
+  landbridge status --profile landbridge-demo/site1.profile.toml
+  landbridge status --json | jq '.links[] | {peer, state, lag_seconds}'";
+pub(super) const TAKE_OFFLINE: &str = "Example:
+  landbridge take-offline site2    # at site1; and take-offline site1 at site2";
+pub(super) const BRING_ONLINE: &str = "Example:
+  landbridge bring-online site2";
+pub(super) const CHECK: &str = "Example:
+  landbridge check --config relay.toml    # exit status 1 where something is wrong";
+pub(super) const RUN: &str = "Examples:
+  landbridge run --config relay.toml
+  LANDBRIDGE_LOG=debug landbridge run --config relay.toml
+
+It serves when it has printed `ready`. SIGTERM and Ctrl-C let what is under way be done, then it exits 0.";
+pub(super) const CERTS: &str = "Example:
+  landbridge certs --dir certs --site site1 --site site2 --node site1/node11 --node site2/node21";
+pub(super) const DEMO: &str = "Examples:
+  landbridge demo           # stays up, and prints commands to try in other terminals
+  landbridge demo --once    # ends after the story";
