@@ -34,6 +34,7 @@ pub struct Profile {
 
 /// Why a profile could not be had.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ProfileError {
     /// The file can't be read.
     #[error("can't read the profile {}: {source}", path.display())]
@@ -53,6 +54,14 @@ pub enum ProfileError {
         #[source]
         source: Box<toml::de::Error>,
     },
+    /// `relay` can't be dialled.
+    #[error("{}: {relay:?} is no address of a relay; write HOST:PORT, such as \"127.0.0.1:12232\"", path.display())]
+    Relay {
+        /// The file.
+        path: PathBuf,
+        /// What stands there.
+        relay: String,
+    },
 }
 
 impl Profile {
@@ -68,12 +77,22 @@ impl Profile {
     fn parse(text: &str, path: &Path) -> Result<Self, ProfileError> {
         let mut profile: Self = toml::from_str(text)
             .map_err(|source| ProfileError::Parse { path: path.to_owned(), source: Box::new(source) })?;
+        if !is_address(&profile.relay) {
+            return Err(ProfileError::Relay { path: path.to_owned(), relay: profile.relay });
+        }
         let folder = path.parent().unwrap_or(Path::new(""));
         for file in [&mut profile.certificate, &mut profile.key, &mut profile.trust] {
             *file = folder.join(&*file);
         }
         Ok(profile)
     }
+}
+
+/// Whether it is a host and a port; whether there is such a host is seen when it is dialled.
+fn is_address(relay: &str) -> bool {
+    let Some((host, port)) = relay.rsplit_once(':') else { return false };
+    let bracketed = host.starts_with('[') && host.ends_with(']');
+    !host.is_empty() && (bracketed || !host.contains(':')) && port.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
 #[cfg(test)]
@@ -94,6 +113,18 @@ mod tests {
         let profile = Profile::parse(TEXT, Path::new("demo/site1.profile.toml")).unwrap();
         assert_eq!(profile.certificate, Path::new("demo/certs/node11.pem"));
         assert_eq!(profile.key, Path::new("/keys/node11.key"));
+    }
+
+    #[test]
+    fn a_relay_is_a_host_and_a_port() {
+        for good in ["127.0.0.1:12232", "[::1]:12232", "relay.site1.example:1"] {
+            assert!(is_address(good), "{good}");
+        }
+        for bad in ["", "127.0.0.1", "::1:12232", ":12232", "host:0", "host:port", "host:70000"] {
+            let text = TEXT.replace("127.0.0.1:12232", bad);
+            let message = Profile::parse(&text, Path::new("p.toml")).unwrap_err().to_string();
+            assert!(message.contains("p.toml") && message.contains("HOST:PORT"), "{message}");
+        }
     }
 
     #[test]
