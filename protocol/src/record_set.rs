@@ -60,6 +60,9 @@ pub enum RecordSetError {
         /// Why.
         problem: &'static str,
     },
+    /// More records than go together.
+    #[error("{0} records, where at most {MAX_BATCH_RECORDS} go together")]
+    TooMany(u32),
     /// Bytes after the last record.
     #[error("bytes after the last record")]
     Trailing,
@@ -175,13 +178,14 @@ impl Naming {
     }
 }
 
-/// Appends `records` to `into`.
+/// Appends `records` to `into`: [`MAX_BATCH_RECORDS`] at most.
 pub fn encode<'a>(
     records: impl IntoIterator<Item = &'a Record>,
     into: &mut BytesMut,
 ) -> Result<(), rmp_serde::encode::Error> {
     let records: Vec<&Record> = records.into_iter().collect();
-    let count = u32::try_from(records.len()).map_err(|_| too_many("records"))?;
+    let count = u32::try_from(records.len()).ok().filter(|_| records.len() <= MAX_BATCH_RECORDS);
+    let count = count.ok_or_else(|| too_many("records"))?;
     let mut naming = Naming::of(&records)?;
     let mut writer = into.writer();
     let tables = (&naming.origins.table, &naming.caches.table, &naming.nodes.table);
@@ -202,8 +206,11 @@ pub fn decode(bytes: &Bytes) -> Result<Vec<Record>, RecordSetError> {
         let mut from = rmp_serde::Deserializer::from_read_ref(&bytes[..]);
         let tables = Tables::deserialize(&mut from)?;
         let count = u32::deserialize(&mut from)?;
-        // a record has at least sixteen bytes: no count can make us set aside more than a batch of what has arrived
-        let mut records = Vec::with_capacity((count as usize).min(bytes.len() / 16).min(MAX_BATCH_RECORDS));
+        if count as usize > MAX_BATCH_RECORDS {
+            return Err(RecordSetError::TooMany(count));
+        }
+        // a record has at least sixteen bytes: no count can make us set aside more than what has arrived
+        let mut records = Vec::with_capacity((count as usize).min(bytes.len() / 16));
         for number in 0..count as usize {
             records.push(record(Row::deserialize(&mut from)?, &tables, number)?);
         }

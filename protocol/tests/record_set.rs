@@ -3,6 +3,7 @@
 
 use bytes::{Bytes, BytesMut};
 use landbridge_protocol::{
+    frame::MAX_BATCH_RECORDS,
     name::{CacheName, NodeName, SiteName},
     record::{ClientId, Key, Kind, Record, WriteToken},
     record_set::{RecordSetError, decode, encode},
@@ -61,4 +62,21 @@ fn bytes_after_the_last_record_are_refused() {
     encode(&[record(1)], &mut bytes).unwrap();
     bytes.extend_from_slice(b"x");
     assert!(matches!(decode(&bytes.freeze()), Err(RecordSetError::Trailing)));
+}
+
+#[test]
+fn more_records_than_a_batch_has_are_neither_written_nor_read() {
+    let tiny = Record { value: Bytes::new(), ..record(1) };
+    let mut bytes = BytesMut::new();
+    assert!(encode(std::iter::repeat_n(&tiny, MAX_BATCH_RECORDS + 1), &mut bytes).is_err());
+    let mut bytes = BytesMut::new();
+    encode(std::iter::repeat_n(&tiny, MAX_BATCH_RECORDS), &mut bytes).unwrap();
+    let full = bytes.freeze();
+    assert_eq!(decode(&full).unwrap().len(), MAX_BATCH_RECORDS);
+    // One more, as somebody else may write it: the count, a u16 of MessagePack, lies behind the tables.
+    let count = [0xcd, 0x10, 0x00];
+    let at = full.windows(3).position(|bytes| bytes == count).unwrap();
+    let mut more = full.to_vec();
+    more[at + 2] = 1;
+    assert!(matches!(decode(&more.into()), Err(RecordSetError::TooMany(4097))));
 }

@@ -87,7 +87,7 @@ settings! {
     /// `[replication]`: how links behave, and what is kept for peers that are away.
     Replication {
         /// Records in a batch at most.
-        max_batch_records: usize = 4096, 1..=65_536;
+        max_batch_records: usize = 4096, 1..=4096;
         /// Bytes after which a batch is closed.
         max_batch_bytes: ByteSize = ByteSize::mib(1), ByteSize::kib(4)..=ByteSize::mib(8);
         /// Batches under way on a link, sent and not yet acknowledged.
