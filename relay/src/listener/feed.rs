@@ -54,8 +54,9 @@ pub trait Feed: Send + Sync + 'static {
     /// The log after that position, about so many bytes of it.
     fn read(&self, after: Sequence, max_bytes: usize) -> impl Future<Output = Result<Read, Refusal>> + Send;
 
-    /// Whether a record of the log is still what the relay holds of its key.
-    fn holds(&self, sequence: Sequence, record: &Record) -> bool;
+    /// Whether a record of the log is still what the relay holds of its key; else the head at the moment of this look: what
+    /// superseded the record lies at or before it.
+    fn holds(&self, sequence: Sequence, record: &Record) -> Result<(), Sequence>;
 
     /// Live entries of the cache with keys after that one.
     fn page(

@@ -161,8 +161,8 @@ impl<F: Feed, W: AsyncWrite + Unpin> Telling<'_, F, W> {
                 continue;
             }
             // Asked for each just before it is told: the subscriber may have kept this task waiting since the last.
-            if !self.can_be_told(sequence, &record) {
-                standing.skip(self.feed.published().borrow().head);
+            if let Err(head) = self.can_be_told(sequence, &record) {
+                standing.skip(head);
                 continue;
             }
             let (kind, token) = (kind_of(&record), standing.tell(sequence));
@@ -176,10 +176,12 @@ impl<F: Feed, W: AsyncWrite + Unpin> Telling<'_, F, W> {
         Ok(true)
     }
 
-    /// Whether what the event says can be read: the record is the held one, and not past its deadline (a mark follows).
-    fn can_be_told(&self, sequence: Sequence, record: &Record) -> bool {
+    /// Whether what the event says can be read: the record is the held one, and not past its deadline. Else where what is
+    /// told in its place lies at the latest. The mark of one that is past its deadline is told whatever V covers.
+    fn can_be_told(&self, sequence: Sequence, record: &Record) -> Result<(), Sequence> {
+        self.feed.holds(sequence, record)?;
         let overdue = record.kind == Kind::Live && record.is_expired(self.feed.now());
-        !overdue && self.feed.holds(sequence, record)
+        if overdue { Err(Sequence::ZERO) } else { Ok(()) }
     }
 
     async fn say(&mut self, frame: &RelayToNode) -> Result<(), End> {

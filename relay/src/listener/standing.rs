@@ -79,7 +79,7 @@ impl Standing {
         self.passed.join(dropped);
     }
 
-    /// A record was skipped while the head was there.
+    /// A record was skipped as something newer was held; the head was there in that same look.
     pub(super) fn skip(&mut self, head: Sequence) {
         self.owed = self.owed.max(head);
     }

@@ -50,6 +50,12 @@ impl Log {
     }
 
     fn append(&self, key: &str, kind: Kind, value: &str) {
+        let published = self.write(key, kind, value);
+        self.published.send_replace(published);
+    }
+
+    /// What a commit does before it is told.
+    fn write(&self, key: &str, kind: Kind, value: &str) -> Published {
         let mut records = self.records.lock().unwrap();
         let head = records.len() as u64 + 1;
         let version = Version { clock: Clock::from_bits(head), origin: origin(2) };
@@ -69,7 +75,7 @@ impl Log {
         });
         drop(records);
         let seen = [(origin(2), version.clock)].into_iter().collect();
-        self.published.send_replace(Published { head: Sequence::new(head), seen });
+        Published { head: Sequence::new(head), seen }
     }
 
     fn newest(&self) -> BTreeMap<Key, (u64, Record)> {
@@ -98,14 +104,16 @@ impl Feed for Log {
     async fn read(&self, after: Sequence, _: usize) -> Result<Read, Refusal> {
         let records = self.records.lock().unwrap();
         let from = after.get() as usize;
-        let part = records.iter().zip(1..).skip(from).take(8);
+        let head = self.published.borrow().head.get() as usize;
+        let part = records.iter().zip(1..).take(head).skip(from).take(8);
         let part: Vec<_> = part.map(|(record, at)| (Sequence::new(at), record.clone())).collect();
         Ok(Read { through: part.last().map_or(after, |(at, _)| *at), records: part })
     }
 
-    fn holds(&self, sequence: Sequence, record: &Record) -> bool {
+    fn holds(&self, sequence: Sequence, record: &Record) -> Result<(), Sequence> {
         let let_go = record.kind == Kind::Tombstone && self.dropped.lock().unwrap().covers(&record.version);
-        !let_go && self.newest()[record.key.as_ref().unwrap()].0 == sequence.get()
+        let held = !let_go && self.newest()[record.key.as_ref().unwrap()].0 == sequence.get();
+        if held { Ok(()) } else { Err(Sequence::new(self.records.lock().unwrap().len() as u64)) }
     }
 
     async fn page(&self, _: &CacheName, after: Option<&Key>, _: usize) -> Result<SnapshotPage, Refusal> {
@@ -287,4 +295,23 @@ async fn a_subscriber_so_slow_that_removals_were_let_go_is_told_of_the_gap() {
     assert!(snapshot.iter().all(|event| !event.contains("gone")), "{snapshot:?}");
     log.append("after", Kind::Live, "");
     assert_eq!(subscriber.until("Created after").await.len(), 1, "once told anew, it goes on as before");
+}
+
+#[tokio::test]
+async fn what_was_superseded_by_a_commit_that_is_not_yet_told_is_not_spoken_for() {
+    let log = Log::new();
+    let (mut subscriber, _) = subscribe(&log, None, false).begun().await;
+    log.write("a", Kind::Live, "1");
+    let told = log.write("b", Kind::Live, "2");
+    log.write("a", Kind::Live, "3");
+    log.published.send_replace(told);
+    assert_eq!(shown(&subscriber.event().await), "Created b=2");
+    // That which superseded the first is superseded itself, so that nothing has been told of its key.
+    log.write("b", Kind::Live, "4");
+    log.append("a", Kind::Live, "5");
+    let event = subscriber.event().await;
+    assert_eq!(shown(&event), "Created b=4");
+    let seen = landbridge_protocol::token::ResumeToken::from_bytes(&event.token).unwrap().seen;
+    assert!(!seen.covers(&Version { clock: Clock::from_bits(1), origin: origin(2) }), "{seen:?}");
+    assert_eq!(shown(&subscriber.event().await), "Created a=5");
 }

@@ -61,8 +61,8 @@ impl Feed for Stock {
         read.map_err(unreadable)
     }
 
-    fn holds(&self, sequence: Sequence, record: &Record) -> bool {
-        self.store.view(|replica| replica.holds(sequence, record))
+    fn holds(&self, sequence: Sequence, record: &Record) -> Result<(), Sequence> {
+        self.store.view(|replica| if replica.holds(sequence, record) { Ok(()) } else { Err(replica.head()) })
     }
 
     async fn page(&self, cache: &CacheName, after: Option<&Key>, max_bytes: usize) -> Result<SnapshotPage, Refusal> {
