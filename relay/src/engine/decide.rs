@@ -149,12 +149,13 @@ impl Group<'_> {
         if let Some(told) = self.told(token) {
             return Ok(Some(told));
         }
-        if let Some(slot) = slot {
+        if let Some(slot) = slot.filter(|slot| slot.version.clock > first_try) {
             return self.told_by_slot(token, slot, first_try, read);
         }
-        // Nothing is held. What the first try wrote may have been dropped, or cleared, since.
-        let cleared = self.clear_of(cache).is_some_and(|clear| clear.version.clock > first_try);
-        if cleared || self.core.dropped.greatest() > first_try { Err(unknown_outcome()) } else { Ok(None) }
+        // What the first try wrote may have been dropped or cleared since, or outdone by what is older.
+        let undone = slot.is_none() && self.nothing_shows(cache) > first_try;
+        let outdone = self.core.outdone > first_try && !self.base.tokens.are_whole(&token.client, first_try);
+        if undone || outdone { Err(unknown_outcome()) } else { Ok(None) }
     }
 
     fn told_by_slot(

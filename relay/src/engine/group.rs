@@ -147,6 +147,7 @@ impl<'a> Group<'a> {
                 clock: self.core.clock,
                 seen: self.core.seen.clone(),
                 dropped: self.core.dropped.clone(),
+                outdone: self.core.outdone,
                 cursors: self.core.cursors.iter().map(|(peer, cursor)| (*peer, *cursor)).collect(),
                 runs: self.core.runs.clone(),
                 filled: self.core.filled,
@@ -311,7 +312,9 @@ impl<'a> Group<'a> {
         }
         match &record.key {
             Some(key) => {
-                let stands_from = self.stands_from(self.slot(&record.cache, key).as_ref(), sequence);
+                let old = self.slot(&record.cache, key);
+                self.note_outdone_by(&record, old.as_ref());
+                let stands_from = self.stands_from(old.as_ref(), sequence);
                 let slot = Slot::of(&record, sequence, stands_from);
                 let key = key.clone();
                 self.change(&record.cache).keys.insert(key, Some(slot));
@@ -324,9 +327,13 @@ impl<'a> Group<'a> {
     fn append_clear(&mut self, record: &Record, sequence: Sequence) {
         let merge = self.merge_of(&record.cache).unwrap_or(Merge::Latest);
         let below = self.range(&record.cache, None, None);
-        let below = below.iter().filter(|(_, slot)| is_below(merge, &record.version, &slot.version, &slot.birth));
+        let below: Vec<_> =
+            below.iter().filter(|(_, slot)| is_below(merge, &record.version, &slot.version, &slot.birth)).collect();
+        for (_, slot) in below.iter().filter(|(_, slot)| slot.version.clock > record.version.clock) {
+            self.note_outdone(slot.version.clock);
+        }
         let earlier = self.clear_of(&record.cache);
-        let outdone = below.map(|(_, slot)| slot).chain(&earlier);
+        let outdone = below.iter().map(|(_, slot)| slot).chain(&earlier);
         let stands_from = outdone.map(|old| self.stands_from(Some(old), sequence)).min().unwrap_or(sequence);
         let slot = Slot::of(record, sequence, stands_from);
         let change = self.change(&record.cache);
@@ -338,6 +345,7 @@ impl<'a> Group<'a> {
 
     /// Lets go of what a key has. `logged`: the log must say so, as no vector does.
     pub(crate) fn forget(&mut self, cache: &CacheName, key: &Key, logged: bool) {
+        self.note_forgotten(cache, key);
         self.change(cache).keys.insert(key.clone(), None);
         self.durable = true;
         if logged {

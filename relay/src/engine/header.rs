@@ -42,6 +42,9 @@ pub struct CommitHeader {
     pub seen: Vector,
     /// G.
     pub dropped: Vector,
+    /// Up to this clock, a write may have been outdone by what is older than it: see `engine/outdone.rs`.
+    #[serde(default)]
+    pub outdone: Clock,
     /// Cursors of what was applied from each peer.
     pub cursors: Vec<(SiteName, PeerCursor)>,
     /// The store's runs, oldest first.

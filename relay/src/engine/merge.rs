@@ -27,15 +27,17 @@ impl Group<'_> {
             }
             return higher;
         };
+        let held = self.slot(&record.cache, key);
         let covered = self.core.seen.covers(&record.version);
         if self.is_below_floor(&record.cache, &record.version, &record.birth) {
             if !covered {
                 self.meet_floor(&record, from, read);
             }
+            self.note_lost(&record, held.as_ref());
             return false;
         }
-        let held = self.slot(&record.cache, key);
         if covered && !self.takes_covered(record.kind, held.as_ref()) {
+            self.note_lost(&record, held.as_ref());
             return false;
         }
         let merge = self.merge_of(&record.cache).unwrap_or(Merge::Latest);
@@ -47,6 +49,8 @@ impl Group<'_> {
         if higher {
             self.core.closed.remove(&record.version.origin);
             self.append(record);
+        } else {
+            self.note_lost(&record, held.as_ref());
         }
         higher
     }

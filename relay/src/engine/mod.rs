@@ -36,6 +36,7 @@ mod expiry;
 mod fill;
 mod index;
 mod merge;
+mod outdone;
 mod peer;
 mod reconcile;
 mod tokens;

@@ -88,6 +88,8 @@ pub(crate) struct Core {
     pub(crate) clock: Clock,
     pub(crate) seen: Vector,
     pub(crate) dropped: Vector,
+    /// See [`CommitHeader::outdone`].
+    pub(crate) outdone: Clock,
     pub(crate) cursors: BTreeMap<SiteName, PeerCursor>,
     pub(crate) runs: Vec<StoreRun>,
     pub(crate) filled: bool,
@@ -126,7 +128,7 @@ impl Eq for Replica {}
 impl Hash for Core {
     fn hash<H: Hasher>(&self, state: &mut H) {
         (self.run, self.head, self.clock, &self.seen, &self.dropped).hash(state);
-        (&self.cursors, &self.runs, self.filled, self.ended).hash(state);
+        (&self.cursors, &self.runs, self.filled, self.ended, self.outdone).hash(state);
         (&self.peers, &self.round, &self.closed).hash(state);
     }
 }
@@ -150,6 +152,7 @@ impl Replica {
             clock: Clock::ZERO,
             seen: Vector::new(),
             dropped: Vector::new(),
+            outdone: Clock::ZERO,
             cursors: BTreeMap::new(),
             runs: vec![StoreRun { run, first: Sequence::ZERO.next(), ended_in_order: false }],
             filled: config.peers.is_empty(),
@@ -178,6 +181,7 @@ impl Replica {
                 LogRecord::Forgotten { cache, key } => self.forget_until(cache, key, *sequence),
             }
         }
+        self.core.outdone = self.core.outdone.max(header.outdone);
         // A commit that was merged into an older one's place may be read after a newer one: cumulative means greatest.
         if header.last < self.core.head {
             return self.note_contexts(records);
@@ -233,6 +237,7 @@ impl Replica {
         let surplus = core.runs.len().saturating_sub(MAX_RUNS);
         core.runs.drain(..surplus);
         core.clock = core.clock.max(core.seen.greatest()).max(core.dropped.greatest());
+        self.tokens.begin(core.clock);
         core.fresh_since = now;
         core.ended = false;
         core.peers = self.config.peers.iter().map(|peer| (*peer, PeerReport::default())).collect();

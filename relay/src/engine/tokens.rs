@@ -24,6 +24,8 @@ pub(crate) struct Told {
 #[derive(Debug, Clone, Default)]
 struct Window {
     newest: Clock,
+    /// The greatest clock of a write that was forgotten as there were too many.
+    forgotten: Clock,
     writes: VecDeque<(u64, Told)>,
 }
 
@@ -33,6 +35,8 @@ pub(crate) struct Tokens {
     clients: BTreeMap<ClientId, Window>,
     /// By their newest write: the first is forgotten first.
     by_age: BTreeMap<(Clock, ClientId), ()>,
+    /// Of what came up to here, the log may have had no more when this run began; or the client was forgotten.
+    partial: Clock,
 }
 
 /// What a record says of the write that made it.
@@ -46,6 +50,17 @@ impl Tokens {
     pub(crate) fn told(&self, token: &WriteToken) -> Option<Told> {
         let window = self.clients.get(&token.client)?;
         window.writes.iter().rev().find(|(number, _)| *number == token.number).map(|(_, told)| *told)
+    }
+
+    /// A run begins; all that was heard of before it has a clock up to this one.
+    pub(crate) fn begin(&mut self, clock: Clock) {
+        self.partial = self.partial.max(clock);
+    }
+
+    /// Whether every write of the client after that clock that was heard of here is remembered.
+    pub(crate) fn are_whole(&self, client: &ClientId, after: Clock) -> bool {
+        let forgotten = self.clients.get(client).map_or(Clock::ZERO, |window| window.forgotten);
+        after >= self.partial.max(forgotten)
     }
 
     pub(crate) fn note(&mut self, record: &Record) {
@@ -69,15 +84,17 @@ impl Tokens {
         }
         window.writes.push_back((token.number, told));
         if window.writes.len() > WINDOW_WRITES {
-            window.writes.pop_front();
+            let first = window.writes.pop_front();
+            window.forgotten = first.map_or(window.forgotten, |(_, told)| window.forgotten.max(told.version.clock));
         }
         let before = window.newest;
         window.newest = before.max(told.version.clock);
         self.by_age.remove(&(before, token.client));
         self.by_age.insert((window.newest, token.client), ());
         if self.clients.len() > WINDOW_CLIENTS
-            && let Some(((_, client), ())) = self.by_age.pop_first()
+            && let Some(((newest, client), ())) = self.by_age.pop_first()
         {
+            self.partial = self.partial.max(newest);
             self.clients.remove(&client);
         }
     }

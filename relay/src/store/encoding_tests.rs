@@ -38,6 +38,7 @@ fn commit(count: u64) -> Commit {
         clock: Clock::from_bits(5),
         seen: [(version(1).origin, Clock::from_bits(5))].into_iter().collect(),
         dropped: Vector::new(),
+        outdone: Clock::from_bits(3),
         cursors: Vec::new(),
         runs: Vec::new(),
         filled: true,

@@ -3,9 +3,9 @@
 use landbridge_protocol::{
     error::ErrorCode,
     frame::node::{Operation, Write},
-    record::ClientId,
+    record::{ClientId, Record, WriteToken},
     vector::Vector,
-    version::Clock,
+    version::{Clock, Origin, RunId, Version},
 };
 
 use super::bed::*;
@@ -177,4 +177,128 @@ fn every_record_keeps_its_token() {
     relay.write(write).expect("decided");
     let LogRecord::Record(record) = &relay.log.commits[0].records[0].1 else { panic!("a record") };
     assert_eq!(record.token, Some(token));
+}
+
+/// A relay whose peer has refreshed the life of `k` that began at 1, where a removal of it here did not know of that; and the
+/// retry of the refresh, by a client that had heard of both.
+fn refreshed_after_its_removal() -> (Relay, Write, Record) {
+    let mut relay = Relay::serving(&["b"]);
+    relay.meet("b", Vector::new());
+    let born = version("b", 1);
+    relay.now = ms(10);
+    relay.apply("b", vec![live(WINS, "k", born, "1")], &[]).expect("fits");
+    let retry = Write { retry: Some(version("b", 17).clock), ..relay.write_of(Operation::Put, WINS, "k", "2") };
+    let mut refreshed = live(WINS, "k", version("b", 20), "2");
+    (refreshed.birth, refreshed.token) = (born, Some(retry.token));
+    (relay, retry, refreshed)
+}
+
+/// A restart after which the log has nothing more of the client's write.
+fn restarted_without(relay: &Relay, token: WriteToken) -> Relay {
+    let mut relay = relay.clone();
+    let is_of = |record: &LogRecord| matches!(record, LogRecord::Record(record) if record.token == Some(token));
+    for commit in &mut relay.log.commits {
+        commit.records.retain(|(at, record)| {
+            let held = matches!(record, LogRecord::Record(record) if relay.replica.holds(*at, record));
+            held || !is_of(record)
+        });
+    }
+    relay.restarted(run("z"))
+}
+
+#[test]
+fn a_try_that_lost_and_left_no_trace_is_unknown_after_a_restart() {
+    let (mut relay, retry, refreshed) = refreshed_after_its_removal();
+    relay.remove(WINS, "k");
+    relay.apply("b", vec![refreshed], &[]).expect("fits");
+    let mut again = restarted_without(&relay, retry.token);
+    assert_eq!(code(again.write(retry)), ErrorCode::OutcomeUnknown);
+    assert_eq!(again.get(WINS, "k"), None, "what was removed does not return");
+}
+
+#[test]
+fn a_try_that_an_older_removal_outdid_is_unknown_after_a_restart() {
+    let (mut relay, retry, refreshed) = refreshed_after_its_removal();
+    let (born, token) = (refreshed.birth, retry.token);
+    relay.apply("b", vec![refreshed], &[]).expect("fits");
+    relay.apply("b", vec![removed(WINS, "k", version("b", 15), born)], &[]).expect("fits");
+    assert_eq!(relay.get(WINS, "k"), None);
+    assert_eq!(code(restarted_without(&relay, token).write(retry)), ErrorCode::OutcomeUnknown);
+}
+
+#[test]
+fn a_try_that_an_older_clear_took_is_unknown_after_a_restart() {
+    for clear_first in [false, true] {
+        let (mut relay, retry, refreshed) = refreshed_after_its_removal();
+        let mut records = vec![refreshed, cleared(WINS, version("b", 15))];
+        if clear_first {
+            records.reverse();
+        }
+        for record in records {
+            relay.apply("b", vec![record], &[]).expect("fits");
+        }
+        assert_eq!(relay.get(WINS, "k"), None);
+        let mut again = restarted_without(&relay, retry.token);
+        assert_eq!(code(again.write(retry)), ErrorCode::OutcomeUnknown, "{clear_first}");
+    }
+}
+
+#[test]
+fn a_try_that_a_reconcile_took_away_is_unknown_after_a_restart() {
+    let (mut relay, retry, refreshed) = refreshed_after_its_removal();
+    let (born, token) = (refreshed.birth, retry.token);
+    relay.apply("b", vec![refreshed], &[]).expect("fits");
+    // The peer has seen the life and holds nothing of it; what it dropped is older than the refresh.
+    let other = Version { origin: Origin { run: RunId(5), ..origin("b") }, ..version("b", 12) };
+    relay.reconcile_begin("b", seen(&[version("b", 12), other]), seen(&[other])).expect("needed");
+    relay.reconcile_chunk("b", None, None, vec![]).expect("fits");
+    assert_eq!((relay.slot(WINS, "k"), born.clock < version("b", 12).clock), (None, true));
+    assert_eq!(code(restarted_without(&relay, token).write(retry)), ErrorCode::OutcomeUnknown);
+}
+
+#[test]
+fn a_try_whose_removal_was_let_go_in_a_cache_of_the_site_is_unknown_after_a_restart() {
+    let mut relay = Relay::serving(&["b"]);
+    let retry = Write { retry: Some(relay.replica.clock()), ..relay.write_of(Operation::Put, LOCAL, "k", "v") };
+    relay.write(Write { retry: None, ..retry.clone() }).expect("decided");
+    relay.remove(LOCAL, "k");
+    relay.now = ms(20_000);
+    relay.housekeep();
+    assert_eq!(relay.slot(LOCAL, "k"), None);
+    let mut again = restarted_without(&relay, retry.token);
+    // The removal itself is in the log still; without it nothing is held.
+    again.housekeep();
+    again.now = ms(40_000);
+    again.housekeep();
+    assert_eq!(again.slot(LOCAL, "k"), None);
+    assert_eq!(code(again.write(retry)), ErrorCode::OutcomeUnknown);
+}
+
+#[test]
+fn a_try_of_this_run_that_never_arrived_is_decided_whatever_was_outdone() {
+    let (mut relay, _, refreshed) = refreshed_after_its_removal();
+    let clock = relay.replica.clock();
+    let never = Write { retry: Some(clock), ..relay.write_of(Operation::Put, WINS, "other", "v") };
+    relay.remove(WINS, "k");
+    relay.apply("b", vec![refreshed], &[]).expect("fits");
+    assert!(relay.replica.core.outdone > clock);
+    assert!(relay.clone().write(never.clone()).expect("it was not done").done);
+    // Nor does what was outdone before a restart concern a try after it.
+    let mut again = relay.restarted(run("z"));
+    assert_eq!(code(again.write(never)), ErrorCode::OutcomeUnknown);
+    let later = Write { retry: Some(again.replica.clock()), ..again.write_of(Operation::Put, WINS, "other", "v") };
+    assert!(again.write(later).expect("decided").done);
+}
+
+#[test]
+fn a_client_whose_window_overflowed_is_not_taken_for_whole() {
+    let (mut relay, _, refreshed) = refreshed_after_its_removal();
+    let clock = relay.replica.clock();
+    relay.remove(WINS, "k");
+    relay.apply("b", vec![refreshed], &[]).expect("fits");
+    for _ in 0..=WINDOW_WRITES {
+        relay.put(LATEST, "other", "v");
+    }
+    let forgotten = Write { retry: Some(clock), ..relay.write_of(Operation::Put, WINS, "fresh", "v") };
+    assert_eq!(code(relay.write(forgotten)), ErrorCode::OutcomeUnknown);
 }
