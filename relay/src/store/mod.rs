@@ -20,6 +20,8 @@ pub mod reader;
 pub mod sled_log;
 pub mod writer;
 
+#[cfg(test)]
+mod compaction_tests;
 mod ledger;
 mod opening;
 #[cfg(test)]

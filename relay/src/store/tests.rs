@@ -49,7 +49,7 @@ pub(crate) fn config() -> ReplicaConfig {
     }
 }
 
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     Timestamp::from_millis(1_700_000_000_000)
 }
 

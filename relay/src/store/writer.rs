@@ -166,7 +166,7 @@ impl Writer {
         Ok(read_bytes >= budget)
     }
 
-    fn rewrite(&mut self, plan: &[(Sequence, Use)]) -> Result<(), String> {
+    pub(super) fn rewrite(&mut self, plan: &[(Sequence, Use)]) -> Result<(), String> {
         let (first, _) = plan[0];
         let mut whole: Option<Commit> = None;
         for (at, _) in plan {
@@ -184,8 +184,8 @@ impl Writer {
         commit.header.first = first;
         let below_low_water = first <= self.ledger.low_water();
         let replica = self.replica.read().unwrap_or_else(|poisoned| poisoned.into_inner());
-        commit.records.retain(|(at, record)| {
-            is_held(&replica, *at, record) || (!below_low_water && is_needed(&replica, *at, record))
+        commit.records.retain_mut(|(at, record)| {
+            is_held(&replica, *at, record) || (!below_low_water && keep_needed(&replica, *at, record))
         });
         let live = commit.records.iter().filter(|(at, record)| is_held(&replica, *at, record)).count() as u32;
         drop(replica);
@@ -228,15 +228,25 @@ pub(super) fn is_held(replica: &Replica, at: Sequence, record: &LogRecord) -> bo
     }
 }
 
-// Whether replay would bring something back without this record, which is not held: a removal of which nothing newer is
-// held of its key. Entries that are not held can always go: what outdid them comes later in the log.
-fn is_needed(replica: &Replica, at: Sequence, record: &LogRecord) -> bool {
-    let newer = |cache, key| replica.slot(cache, key).is_some_and(|slot| slot.sequence > at);
-    match record {
-        LogRecord::Record(Record { kind: Kind::Live | Kind::Clear, .. }) => false,
-        LogRecord::Record(record) => record.key.as_ref().is_some_and(|key| !newer(&record.cache, key)),
-        LogRecord::Forgotten { cache, key } => !newer(cache, key),
+// Whether replay would bring something back without this record, which is not held: a removal, or an entry that a clear has
+// taken, of which nothing newer is held of its key. Of the entry it is enough that it was there: a reconcile may have put it
+// in place of one that the clear would not take, and that still lies before it. What else was an entry can always go: what
+// outdid it comes later in the log, and stays as long as nothing newer is held.
+fn keep_needed(replica: &Replica, at: Sequence, record: &mut LogRecord) -> bool {
+    let (cache, key) = match record {
+        LogRecord::Record(Record { cache, key: Some(key), .. }) | LogRecord::Forgotten { cache, key } => (cache, key),
+        LogRecord::Record(_) => return false,
+    };
+    if replica.slot(cache, key).is_some_and(|slot| slot.sequence > at) {
+        return false;
     }
+    if let LogRecord::Record(Record { kind: Kind::Live, cache, key: Some(key), .. }) = record {
+        if replica.clear_of(cache).is_none() {
+            return false;
+        }
+        *record = LogRecord::Forgotten { cache: cache.clone(), key: key.clone() };
+    }
+    true
 }
 
 // The places of what the group supersedes, drops or clears.
