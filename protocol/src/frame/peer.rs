@@ -52,6 +52,10 @@ pub struct Introduction {
     pub caches: Vec<CacheDigest>,
     /// Whether its store is filling.
     pub filling: bool,
+    /// Caches that replicate and that it does not have in whole from the log of that site, whatever its V says: what their
+    /// sites meant by them differed before. An older relay says nothing of it.
+    #[serde(default)]
+    pub lacks: Vec<(SiteName, CacheName)>,
     /// Name and version of the software, for the log.
     pub software: String,
 }

@@ -226,6 +226,7 @@ fn introduction(d: &mut Draw) -> peer::Introduction {
         runs: d.many(3, Draw::origin),
         caches: d.many(3, |d| peer::CacheDigest { cache: d.cache(), merge: d.merge(), digest: d.number() }),
         filling: d.coin(),
+        lacks: d.many(3, |d| (d.site(), d.cache())),
         software: d.text(),
     }
 }

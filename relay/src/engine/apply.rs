@@ -1,10 +1,12 @@
 //! What peers say: handshakes, batches, heartbeats, acknowledgements.
 
+use std::collections::BTreeSet;
+
 use landbridge_protocol::{
     error::{ErrorCode, Refusal},
     frame::peer::{Batch, Introduction},
     name::SiteName,
-    position::{Cursor, Through},
+    position::{Cursor, Sequence, Through},
     record::{Merge, Record},
     time::Timestamp,
     vector::Vector,
@@ -33,12 +35,15 @@ impl Group<'_> {
         // One that serves as it reached nobody in time goes on serving.
         self.latch_filled();
         self.core.round.take_if(|round| round.isolated == peer.site);
+        let (own, head) = (self.base.config.site, self.core.head);
+        let lacks = self.core.cursors.get(&peer.site).is_some_and(|known| !known.lacks.is_empty());
         let report = self.peer(&peer.site)?;
         if report.run != Some(peer.run) {
             if guards.hold(Guard::KeepReport) {
                 report.heard = Vector::new();
             }
             report.acknowledged = Through::default();
+            report.lacks = None;
             report.past = Timestamp::ZERO;
             report.reconcile = None;
             report.caught_up = None;
@@ -55,6 +60,7 @@ impl Group<'_> {
         report.caches = peer.caches.into_iter().map(|cache| (cache.cache.clone(), cache)).collect();
         if incoming {
             report.incoming = true;
+            report.head = if lacks { peer.head } else { Sequence::ZERO };
             report.past = Timestamp::ZERO;
             report.reconcile = None;
             report.caught_up = None;
@@ -62,6 +68,10 @@ impl Group<'_> {
             report.runs.insert(peer.site, peer.run);
         } else {
             report.outgoing = true;
+            let lacks: BTreeSet<_> =
+                peer.lacks.into_iter().filter(|(of, _)| *of == own).map(|(_, cache)| cache).collect();
+            report.lacks_until = if lacks.is_empty() { Sequence::ZERO } else { head };
+            report.lacks = Some(lacks);
         }
         if incoming || !guards.hold(Guard::AnyHandshake) {
             report.heard = peer.seen.clone();
@@ -122,6 +132,9 @@ impl Group<'_> {
         let head = self.core.head;
         let report = self.present(&peer, run)?;
         report.acknowledged = Through { direct: through.direct.min(head), complete: through.complete.min(head) };
+        if report.acknowledged_all() >= report.lacks_until {
+            report.lacks = report.lacks.take().map(|_| Default::default());
+        }
         Ok(Answer::Done)
     }
 
@@ -149,7 +162,8 @@ impl Group<'_> {
 
     fn move_cursor(&mut self, peer: SiteName, run: RunId, through: Through) {
         let digest = self.base.digest_by(self.core.peers.get(&peer));
-        self.core.cursors.insert(peer, PeerCursor { cursor: Cursor { run, through }, digest });
+        let lacks = self.lacked_at(&peer, through);
+        self.core.cursors.insert(peer, PeerCursor { cursor: Cursor { run, through }, digest, lacks });
     }
 
     fn check_batch(&mut self, peer: &SiteName, run: RunId, batch: &Batch) -> Result<(), Refusal> {

@@ -148,7 +148,7 @@ impl<'a> Group<'a> {
                 seen: self.core.seen.clone(),
                 dropped: self.core.dropped.clone(),
                 outdone: self.core.outdone,
-                cursors: self.core.cursors.iter().map(|(peer, cursor)| (*peer, *cursor)).collect(),
+                cursors: self.core.cursors.iter().map(|(peer, cursor)| (*peer, cursor.clone())).collect(),
                 runs: self.core.runs.clone(),
                 filled: self.core.filled,
                 caches: merges.into_iter().collect(),

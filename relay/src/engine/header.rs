@@ -1,5 +1,7 @@
 //! What is durable: commits, their headers, and what is read back of the log.
 
+use std::collections::BTreeSet;
+
 use landbridge_protocol::{
     name::{CacheName, SiteName},
     position::{Cursor, Sequence},
@@ -21,12 +23,16 @@ pub struct StoreRun {
 }
 
 /// How far this relay has a peer's log, and which caches replicated on the link when it was read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PeerCursor {
     /// How far.
     pub cursor: Cursor,
     /// See [`super::replica::Replica::digest_with`].
     pub digest: u64,
+    /// Caches for which V does not speak as far as this peer goes: those that don't replicate on the link, and those that
+    /// do by now and are not transferred in whole yet.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub lacks: BTreeSet<CacheName>,
 }
 
 /// What stands at the head of each commit: cumulative, so that the newest commit's is the state.

@@ -41,6 +41,7 @@ mod peer;
 mod reconcile;
 mod tokens;
 mod tombstones;
+mod widening;
 
 #[cfg(test)]
 mod tests;

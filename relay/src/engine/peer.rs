@@ -34,6 +34,12 @@ pub struct PeerReport {
     pub filling: bool,
     /// How far it has acknowledged the log of this run.
     pub acknowledged: Through,
+    /// The head of its log when its own stream was opened, where this relay lacks something of it.
+    pub(crate) head: Sequence,
+    /// Caches that it lacks of this relay's log; `None` before it has answered a handshake of this relay's link.
+    pub(crate) lacks: Option<BTreeSet<CacheName>>,
+    /// Once it has this relay's log through here, it lacks nothing.
+    pub(crate) lacks_until: Sequence,
     /// Its caches, by its last handshake.
     pub(crate) caches: BTreeMap<CacheName, CacheDigest>,
     /// The runs that it knows to be present, by what it said in its stream.

@@ -138,6 +138,10 @@ impl Group<'_> {
         let mut steps = Vec::new();
         for (cache, key, held) in self.held_between(peer, after.as_ref(), through.as_ref()) {
             let offered = theirs.remove(&(cache.clone(), key.clone()));
+            if self.lacks(peer, &cache) {
+                steps.extend(offered.map(Step::Merge));
+                continue;
+            }
             let cleared = clears.iter().any(|clear| clear.cache == cache && self.would_clear(clear, &held));
             self.plan_key(cache, key, held, offered, cleared, sent_by, read, &mut steps)?;
         }
@@ -232,7 +236,8 @@ impl Group<'_> {
         self.durable = true;
         let through = Through { direct: incoming.head, complete: incoming.head };
         let digest = self.base.digest_by(self.core.peers.get(&peer));
-        self.core.cursors.insert(peer, PeerCursor { cursor: Cursor { run: incoming.run, through }, digest });
+        let lacks = self.lacked_at(&peer, through);
+        self.core.cursors.insert(peer, PeerCursor { cursor: Cursor { run: incoming.run, through }, digest, lacks });
         if let Some(report) = self.core.peers.get_mut(&peer) {
             report.reconcile = None;
         }

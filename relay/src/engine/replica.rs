@@ -190,7 +190,7 @@ impl Replica {
         self.core.clock = self.core.clock.max(header.clock);
         self.core.seen = header.seen.clone();
         self.core.dropped = header.dropped.clone();
-        self.core.cursors = header.cursors.iter().copied().collect();
+        self.core.cursors = header.cursors.iter().cloned().collect();
         self.core.runs = header.runs.clone();
         self.core.filled = header.filled || self.config.peers.is_empty();
         self.note_contexts(records);
@@ -245,6 +245,7 @@ impl Replica {
         core.closed.clear();
         core.sweep_at = Some(now);
         core.sweep_from = Clock::ZERO;
+        self.lack_local();
     }
 
     /// Begins a group of commands on top of this state, without changing it.
@@ -415,6 +416,7 @@ impl Replica {
             runs: self.present_runs(),
             caches: self.config.caches.iter().map(|(name, cache)| digest_of(name, cache)).collect(),
             filling: !self.core.filled,
+            lacks: self.lacked(),
             software: software.to_owned(),
         }
     }

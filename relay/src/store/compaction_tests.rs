@@ -165,6 +165,7 @@ impl World {
             runs: vec![],
             caches,
             filling: false,
+            lacks: vec![],
             software: String::new(),
         };
         for incoming in [false, true] {
@@ -178,7 +179,7 @@ impl World {
     }
 
     fn apply(&mut self, records: Vec<Record>, claims: bool) -> Decided {
-        let known = self.open.replica.read().unwrap().core.cursors.get(&site()).copied();
+        let known = self.open.replica.read().unwrap().core.cursors.get(&site()).cloned();
         let after = known.map(|known| known.cursor.through).unwrap_or_default();
         let on = |at: Sequence| Sequence::new(at.get() + records.len() as u64);
         let through = Through { direct: on(after.direct), complete: on(after.complete) };

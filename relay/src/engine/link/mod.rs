@@ -10,6 +10,8 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod transfer;
+#[cfg(test)]
+mod widening_tests;
 
 use landbridge_protocol::{
     error::Refusal,

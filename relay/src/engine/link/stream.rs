@@ -1,6 +1,6 @@
 //! What a stream has read, sent, withheld and said.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use landbridge_protocol::{
     frame::peer::Welcome,
@@ -48,6 +48,8 @@ pub(super) struct Stream {
     pub(super) sent: Through,
     /// The head at the beginning: reading through it is a transfer.
     pub(super) whole_from: Sequence,
+    /// Caches of which the receiver lacks what lies there, whatever its V covers.
+    lacks: BTreeSet<CacheName>,
     pub(super) withheld: BTreeMap<Sequence, Withheld>,
     pub(super) reading: Option<Reading>,
     pub(super) said: Vector,
@@ -77,6 +79,12 @@ impl Stream {
             from,
             sent: from,
             whole_from: replica.head(),
+            lacks: receiver
+                .lacks
+                .iter()
+                .filter(|(of, _)| *of == replica.site())
+                .map(|(_, cache)| cache.clone())
+                .collect(),
             withheld: BTreeMap::new(),
             reading: None,
             said,
@@ -99,7 +107,14 @@ impl Stream {
         else {
             return false;
         };
-        if !replica.replicates(&record.cache, &self.peer) || self.is_covered(&record.version, replica) {
+        if !replica.replicates(&record.cache, &self.peer) {
+            return false;
+        }
+        // Its own records it has, or has outgrown.
+        let lacked = sequence <= self.whole_from
+            && record.version.origin.site != self.peer
+            && self.lacks.contains(&record.cache);
+        if self.is_covered(&record.version, replica) && !lacked {
             return false;
         }
         if replica.own(record) {

@@ -16,15 +16,15 @@ use super::{Backoff, LogRead, Sender, SenderConfig, SenderInput, SenderOutput};
 use crate::engine::{
     command::{Answer, Command, Decided},
     guards::Guards,
-    header::{LogRecord, ReadError, Records},
+    header::{Commit, LogRecord, ReadError, Records},
     replica::{CacheConfig, Replica, ReplicaConfig, Replicate},
 };
 
-const NOW: Timestamp = Timestamp::from_millis(1_000_000);
+pub(super) const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 const DAY: Millis = Millis::from_secs(86_400);
 
 #[derive(Default)]
-struct Log(BTreeMap<Sequence, Record>);
+pub(super) struct Log(BTreeMap<Sequence, Record>);
 
 impl Records for Log {
     fn record(&self, sequence: Sequence) -> Result<Record, ReadError> {
@@ -32,13 +32,14 @@ impl Records for Log {
     }
 }
 
-struct Relay {
-    replica: Replica,
-    log: Log,
+pub(super) struct Relay {
+    pub(super) replica: Replica,
+    pub(super) log: Log,
+    pub(super) commits: Vec<Commit>,
 }
 
 impl Relay {
-    fn new(site: &str, peer: &str, run: u64) -> Self {
+    pub(super) fn new(site: &str, peer: &str, run: u64) -> Self {
         let cache =
             CacheConfig { merge: Merge::Latest, replicate: Replicate::Async, lifespan: None, max_entry_bytes: 1 << 20 };
         let config = ReplicaConfig {
@@ -53,10 +54,10 @@ impl Relay {
             fill_wait: Millis::ZERO,
             guards: Guards::all(),
         };
-        Self { replica: Replica::new(config, RunId(run), NOW), log: Log::default() }
+        Self { replica: Replica::new(config, RunId(run), NOW), log: Log::default(), commits: Vec::new() }
     }
 
-    fn step(&mut self, command: Command) -> Decided {
+    pub(super) fn step(&mut self, command: Command) -> Decided {
         let mut group = self.replica.begin(NOW);
         let decided = group.step(command, &self.log);
         let staged = group.finish();
@@ -65,14 +66,19 @@ impl Relay {
                 self.log.0.insert(*sequence, record.clone());
             }
         }
+        self.commits.extend(staged.commit.clone());
         self.replica.publish(staged);
         decided
     }
 
     /// What a peer would have sent of `key`'s write, as this relay's own.
-    fn put(&mut self, number: u64) {
+    pub(super) fn put(&mut self, number: u64) {
+        self.write(node::Operation::Put, number);
+    }
+
+    pub(super) fn write(&mut self, operation: node::Operation, number: u64) {
         let write = node::Write {
-            operation: node::Operation::Put,
+            operation,
             cache: CacheName::new("c").expect("a name"),
             key: Key::new(vec![b'k', number as u8]).expect("a key"),
             expected: None,
@@ -88,10 +94,17 @@ impl Relay {
 }
 
 /// Carries out all that the sender asks for; returns the batches that went.
-fn pump(sender: &mut Sender, from: &mut Relay, to: &mut Relay) -> Vec<peer::Batch> {
+pub(super) fn pump(sender: &mut Sender, from: &mut Relay, to: &mut Relay) -> Vec<peer::Batch> {
+    pump_some(sender, from, to, usize::MAX)
+}
+
+/// As [`pump`], until so many batches went.
+pub(super) fn pump_some(sender: &mut Sender, from: &mut Relay, to: &mut Relay, limit: usize) -> Vec<peer::Batch> {
     let mut batches = Vec::new();
     let (site, run) = (from.replica.site(), from.replica.origin().run);
-    while let Some(output) = sender.poll(&from.replica, NOW) {
+    while batches.len() < limit
+        && let Some(output) = sender.poll(&from.replica, NOW)
+    {
         let input = match output {
             SenderOutput::Dial => SenderInput::Connected,
             SenderOutput::Command(command) => SenderInput::Decided(from.step(command.0)),

@@ -259,6 +259,7 @@ impl Relay {
             runs: vec![origin(peer)],
             caches: self.replica.config().caches.iter().map(|(name, cache)| digest_of(name, cache)).collect(),
             filling: false,
+            lacks: vec![],
             software: "test".into(),
         }
     }

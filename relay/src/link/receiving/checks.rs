@@ -103,6 +103,7 @@ mod tests {
             runs: vec![],
             caches: vec![],
             filling: false,
+            lacks: vec![],
             software: String::new(),
         }
     }
