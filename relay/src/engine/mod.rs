@@ -34,6 +34,7 @@ mod digest;
 mod ended;
 mod expiry;
 mod fill;
+mod filter;
 mod index;
 mod merge;
 mod outdone;
