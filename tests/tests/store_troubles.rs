@@ -40,6 +40,42 @@ async fn a_store_that_is_no_directory_is_refused_by_name() {
     assert_eq!(fs::read_to_string(sites.store(0)).unwrap(), "a file where the directory should be");
 }
 
+/// Puts entries, kills the relay, starts it anew with other settings of the store, and reads what was acknowledged.
+async fn killed_and_read_again(before: &str, after: &str) -> String {
+    let mut sites = TwoSites::prepare("");
+    let configure = |sites: &TwoSites, settings: &str| {
+        sites.configure(0, "");
+        let config = fs::read_to_string(sites.config(0)).unwrap();
+        fs::write(sites.config(0), config.replacen("[store]\n", &format!("[store]\n{settings}\n"), 1)).unwrap();
+    };
+    configure(&sites, before);
+    sites.start_all().await;
+    let one = sites.node(0, "node11").await;
+    for n in 0..100 {
+        one.raw("sessions").unwrap().put(format!("k{n:03}").as_str(), Bytes::from_static(b"v")).await.unwrap();
+    }
+    let acknowledged = contents(&one, "sessions").await;
+    // Alone, so that nobody fills it.
+    sites.kill(1).await;
+    sites.kill(0).await;
+    configure(&sites, after);
+    sites.spawn(0);
+    sites.ready(0).await;
+    assert_eq!(contents(&one, "sessions").await, acknowledged);
+    sites.log(0)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_fsync_what_was_acknowledged_survives_a_kill() {
+    killed_and_read_again("fsync = false", "fsync = false").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_start_says_how_far_it_is() {
+    let log = killed_and_read_again("", "progress_every = \"0s\"").await;
+    assert!(log.contains("reading the log: 100 records"), "{log}");
+}
+
 /// The largest file below a directory: where the log's bytes are.
 fn largest(dir: &Path) -> std::path::PathBuf {
     let mut found = Vec::new();

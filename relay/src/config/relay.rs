@@ -8,7 +8,7 @@ use std::{
     str::FromStr,
 };
 
-use landbridge_protocol::name::SiteName;
+use landbridge_protocol::{name::SiteName, time::Millis};
 use rustls_pki_types::ServerName;
 use toml::de::DeTable;
 
@@ -63,6 +63,8 @@ pub struct StoreConfig {
     pub fsync: bool,
     /// Free space of the disk below which puts are refused, while removals and compaction go on.
     pub min_free_bytes: ByteSize,
+    /// A start that reads the log for longer says how far it is, and then again so often.
+    pub progress_every: Millis,
 }
 
 /// `[tls]`: who this relay is, and whom it believes, per role.
@@ -221,8 +223,9 @@ fn read_store(mut section: Section<'_, '_>) -> Option<StoreConfig> {
     let fsync = section.or("fsync", true);
     let reserve = ByteSize::mib(64);
     let min_free_bytes = section.within("min_free_bytes", reserve, ByteSize::mib(1)..=ByteSize::mib(1 << 20));
+    let progress_every = section.within("progress_every", Millis::from_secs(1), Millis::ZERO..=Millis::from_secs(600));
     section.finish();
-    Some(StoreConfig { dir: dir?, fsync, min_free_bytes })
+    Some(StoreConfig { dir: dir?, fsync, min_free_bytes, progress_every })
 }
 
 fn read_tls(mut section: Section<'_, '_>) -> Option<TlsConfig> {

@@ -55,6 +55,7 @@ pub(super) fn store(config: &RelayConfig, recover: bool, run: RunId) -> StoreOpt
             max_group_commands: limits.max_commit_commands,
             max_group_bytes: limits.max_commit_bytes.as_usize(),
             min_free_bytes: config.store.min_free_bytes.get(),
+            progress_every: config.store.progress_every.into(),
             ..StoreLimits::default()
         },
     }

@@ -25,9 +25,6 @@ use crate::{
     metrics::Metrics,
 };
 
-/// A start that takes longer says how far it is, and then again so often.
-const SAY_EVERY: Duration = Duration::from_secs(1);
-
 /// The log of the directory that the options name. With `recover`, one that is damaged is set aside.
 pub(super) fn open_directory(options: &StoreOptions, now: Timestamp) -> Result<SledLog, OpenError> {
     let directory = Directory::open(&options.dir)?;
@@ -51,7 +48,7 @@ pub(super) fn open_directory(options: &StoreOptions, now: Timestamp) -> Result<S
 /// Whether the whole log can be read.
 fn readable(log: &SledLog, options: &StoreOptions) -> Result<(), OpenError> {
     let mut replica = Replica::new(options.replica.clone(), options.run, Timestamp::ZERO);
-    scan(log.reader().as_ref(), &mut replica).map(|_| ())
+    scan(log.reader().as_ref(), &mut replica, options.limits.progress_every).map(|_| ())
 }
 
 /// A writer over a log: replayed, and with a new run begun.
@@ -65,7 +62,7 @@ pub(super) fn open_writer(
 ) -> Result<Writer, OpenError> {
     let reading = log.reader();
     let mut replica = Replica::new(config, run, now);
-    let Scanned { commits, leftovers } = scan(reading.as_ref(), &mut replica)?;
+    let Scanned { commits, leftovers } = scan(reading.as_ref(), &mut replica, limits.progress_every)?;
     for first in leftovers {
         log.remove(first).map_err(|source| OpenError::Log { place: reading.place().to_string(), source })?;
     }
@@ -90,7 +87,7 @@ struct Scanned {
     leftovers: Vec<Sequence>,
 }
 
-fn scan(log: &dyn LogReader, replica: &mut Replica) -> Result<Scanned, OpenError> {
+fn scan(log: &dyn LogReader, replica: &mut Replica, progress_every: Duration) -> Result<Scanned, OpenError> {
     let place = log.place().to_string();
     let failed = |source: LogError| match source {
         LogError::Corrupt(problem) => OpenError::Damaged { file: place.clone(), problem },
@@ -98,7 +95,7 @@ fn scan(log: &dyn LogReader, replica: &mut Replica) -> Result<Scanned, OpenError
     };
     let mut scanned = Scanned { commits: BTreeMap::new(), leftovers: Vec::new() };
     let (watch, mut said, mut records, mut at, mut last) =
-        (Stopwatch::start(), SAY_EVERY, 0_u64, Sequence::ZERO, Sequence::ZERO);
+        (Stopwatch::start(), progress_every, 0_u64, Sequence::ZERO, Sequence::ZERO);
     while let Some((first, bytes)) = log.following(at).map_err(failed)? {
         at = first;
         let damaged = |problem: String| OpenError::Damaged { file: format!("{place}, commit {first}"), problem };
@@ -119,7 +116,7 @@ fn scan(log: &dyn LogReader, replica: &mut Replica) -> Result<Scanned, OpenError
         scanned.commits.insert(first, Use { last, bytes: bytes.len() as u64, records: count, live: 0, stuck: 0 });
         records += u64::from(count);
         if watch.elapsed() >= said {
-            said = watch.elapsed() + SAY_EVERY;
+            said = watch.elapsed() + progress_every;
             eprintln!("reading the log: {records} records, at sequence {last}");
         }
     }

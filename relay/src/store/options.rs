@@ -1,6 +1,6 @@
 //! What a store is opened with.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use landbridge_protocol::version::RunId;
 
@@ -17,6 +17,8 @@ pub struct StoreLimits {
     pub max_group_bytes: usize,
     /// Free bytes of the disk below which puts are refused.
     pub min_free_bytes: u64,
+    /// A start that reads the log for longer says how far it is, and then again so often.
+    pub progress_every: Duration,
     /// Bytes of commits that one step of compaction reads at least, where there are as many.
     pub compaction_step_bytes: u64,
 }
@@ -28,6 +30,7 @@ impl Default for StoreLimits {
             max_group_commands: 1024,
             max_group_bytes: 1024 * 1024,
             min_free_bytes: 256 * 1024 * 1024,
+            progress_every: Duration::from_secs(1),
             compaction_step_bytes: 512 * 1024,
         }
     }

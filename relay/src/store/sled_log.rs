@@ -322,6 +322,20 @@ mod tests {
     }
 
     #[test]
+    fn without_fsync_a_flush_survives_the_process_and_waits_for_no_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = SledLog::open(Directory::open(dir.path()).unwrap(), false).map_err(|(_, error)| error).unwrap();
+        log.append(at(1), vec![7; 3 * 1024 * 1024].into()).unwrap();
+        log.flush().unwrap();
+        assert!(fs::read_dir(&log.blobs).unwrap().count() > 0);
+        assert!(log.settled_blobs.is_empty(), "nothing was asked of the disk");
+        log.close(at(1)).unwrap();
+        assert!(!log.settled_blobs.is_empty(), "the end in order is on disk all the same");
+        drop(log);
+        assert!(open(dir.path()).unwrap().reader().covering(at(1)).unwrap().is_some());
+    }
+
+    #[test]
     fn damage_is_never_an_empty_or_shorter_log_in_silence() {
         let dir = tempfile::tempdir().unwrap();
         filled(dir.path());

@@ -7,6 +7,7 @@ use landbridge_protocol::{
     error::ErrorCode,
     frame::node::{Operation, Write},
     name::{CacheName, NodeName, SiteName},
+    position::Sequence,
     record::{ClientId, Key, Merge, WriteToken},
     time::{Millis, Timestamp},
     version::RunId,
@@ -15,7 +16,7 @@ use proptest::prelude::*;
 
 use super::{
     Store, StoreLimits, StoreOptions,
-    log::Log,
+    log::{Log, LogError, LogReader},
     memory_log::{Fault, MemoryLog},
     opening,
     writer::Writer,
@@ -240,6 +241,60 @@ async fn answers_come_in_any_number_and_shutdown_ends_the_run_in_order() {
     let reopened = writer(&log, 2);
     let runs = reopened.replica.read().unwrap().runs().to_vec();
     assert_eq!(runs.iter().map(|run| run.ended_in_order).collect::<Vec<_>>(), [true, false]);
+}
+
+/// An engine that panics at the next flush, as sled may where its files were changed under it.
+struct Panicking(MemoryLog);
+
+impl Log for Panicking {
+    fn append(&mut self, first: Sequence, bytes: Bytes) -> Result<(), LogError> {
+        self.0.append(first, bytes)
+    }
+
+    fn rewrite(&mut self, first: Sequence, bytes: Bytes) -> Result<(), LogError> {
+        self.0.rewrite(first, bytes)
+    }
+
+    fn remove(&mut self, first: Sequence) -> Result<(), LogError> {
+        self.0.remove(first)
+    }
+
+    fn flush(&mut self) -> Result<(), LogError> {
+        panic!("the engine breaks");
+    }
+
+    fn close(&mut self, head: Sequence) -> Result<(), LogError> {
+        self.0.close(head)
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        None
+    }
+
+    fn reader(&self) -> Arc<dyn LogReader> {
+        self.0.reader()
+    }
+}
+
+#[tokio::test]
+async fn an_engine_that_panics_poisons_the_store_and_the_process_goes_on() {
+    let options = StoreOptions {
+        dir: "nowhere".into(),
+        fsync: true,
+        recover: false,
+        replica: config(),
+        run: RunId(1),
+        limits: StoreLimits::default(),
+    };
+    let clock = Arc::new(ManualClock::at(now()));
+    let store = Store::open_with(Box::new(Panicking(MemoryLog::new())), options, clock, Metrics::new()).unwrap();
+    let decided = store.place(write(Operation::Put, 1, 1, vec![1])).await;
+    assert!(decided.await.is_err(), "what may be lost is not acknowledged");
+    // Waits for the thread's end; the panic is noticed in the course of that.
+    store.shutdown().await;
+    let refused = store.submit(write(Operation::Put, 1, 2, vec![2])).await.unwrap_err();
+    assert_eq!(refused.code(), Some(ErrorCode::StorePoisoned));
+    assert!(store.poisoned().is_some());
 }
 
 /// A clock that breaks once it is told to, and the writer with it.
