@@ -215,18 +215,8 @@ impl RawCache {
     }
 
     fn request(&self, operation: Operation, key: Key, value: Bytes) -> node::Write {
-        node::Write {
-            operation,
-            cache: self.name.clone(),
-            key,
-            expected: None,
-            lifespan: self.lifespan,
-            max_idle: None,
-            token: self.client.token(1),
-            retry: None,
-            return_previous: false,
-            value,
-        }
+        let write = node::Write::new(operation, self.name.clone(), key, self.client.token(1), value);
+        node::Write { lifespan: self.lifespan, ..write }
     }
 
     async fn conditional(&self, write: node::Write) -> Result<Conditional<Bytes>, Error> {

@@ -113,6 +113,24 @@ pub struct Record {
 }
 
 impl Record {
+    /// A record that begins a life and says no more than that: no value, deadline, token, node or context.
+    pub fn bare(cache: CacheName, key: Option<Key>, kind: Kind, version: Version) -> Self {
+        Self {
+            cache,
+            key,
+            kind,
+            version,
+            birth: version,
+            deadline: None,
+            max_idle: None,
+            token: None,
+            node: None,
+            context: Vector::new(),
+            flags: 0,
+            value: Bytes::new(),
+        }
+    }
+
     /// CRC-32 (IEEE) of the value, as it stands in the record's bytes and in drift hashes.
     pub fn checksum(&self) -> u32 {
         crc32fast::hash(&self.value)

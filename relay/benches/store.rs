@@ -63,21 +63,11 @@ fn put(number: u64) -> Command {
     value.chunks_mut(8).enumerate().for_each(|(at, chunk)| {
         chunk.copy_from_slice(&number.wrapping_mul(at as u64 + 0x2545_F491_4F6C_DD1D).to_be_bytes());
     });
-    Command::Write {
-        node: NodeName::new("node11").expect("a name"),
-        write: Write {
-            operation: Operation::Put,
-            cache: CacheName::new("sessions").expect("a name"),
-            key: Key::new(format!("key-{key:012}").into_bytes()).expect("a key"),
-            expected: None,
-            lifespan: None,
-            max_idle: None,
-            token: WriteToken { client: ClientId(1), number },
-            retry: None,
-            return_previous: false,
-            value: value.into(),
-        },
-    }
+    let cache = CacheName::new("sessions").expect("a name");
+    let key = Key::new(format!("key-{key:012}").into_bytes()).expect("a key");
+    let token = WriteToken { client: ClientId(1), number };
+    let write = Write::new(Operation::Put, cache, key, token, value.into());
+    Command::Write { node: NodeName::new("node11").expect("a name"), write }
 }
 
 /// The store, with `group` puts a commit. Gives the time and the bytes of one commit.

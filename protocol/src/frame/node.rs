@@ -165,6 +165,24 @@ pub struct Write {
     pub value: Bytes,
 }
 
+impl Write {
+    /// A write without further wishes: no version expected, the cache's lifespan, a first try, no previous entry.
+    pub fn new(operation: Operation, cache: CacheName, key: Key, token: WriteToken, value: Bytes) -> Self {
+        Self {
+            operation,
+            cache,
+            key,
+            expected: None,
+            lifespan: None,
+            max_idle: None,
+            token,
+            retry: None,
+            return_previous: false,
+            value,
+        }
+    }
+}
+
 /// Unconditional puts of one cache; the i-th has the token number `token.number + i`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PutAll {

@@ -1,6 +1,5 @@
 //! Expiry: a deadline that is past leaves a mark, at every site by itself.
 
-use bytes::Bytes;
 use landbridge_protocol::{
     name::CacheName,
     record::{Key, Kind, Record},
@@ -49,19 +48,7 @@ impl Group<'_> {
         let Some(slot) = self.slot(&cache, &key).filter(|slot| slot.is_overdue(self.now)) else { return };
         // Without it a later write may count as a conflict; the rest of what is owed to time goes on.
         let context = self.context_held(&slot, read).unwrap_or_default();
-        self.append(Record {
-            cache,
-            key: Some(key),
-            kind: Kind::Mark,
-            version: slot.version,
-            birth: slot.birth,
-            deadline: slot.deadline,
-            max_idle: None,
-            token: None,
-            node: None,
-            context,
-            flags: 0,
-            value: Bytes::new(),
-        });
+        let mark = Record::bare(cache, Some(key), Kind::Mark, slot.version);
+        self.append(Record { birth: slot.birth, deadline: slot.deadline, context, ..mark });
     }
 }

@@ -191,18 +191,8 @@ impl Relay {
     }
 
     async fn write(&self, operation: Operation, name: &str, number: u64) {
-        let write = Write {
-            operation,
-            cache: cache(),
-            key: key(name),
-            expected: None,
-            lifespan: None,
-            max_idle: None,
-            token: WriteToken { client: ClientId(1), number },
-            retry: None,
-            return_previous: false,
-            value: format!("{name} {number}").into_bytes().into(),
-        };
+        let token = WriteToken { client: ClientId(1), number };
+        let write = Write::new(operation, cache(), key(name), token, format!("{name} {number}").into());
         let write = Command::Write { node: NodeName::new("node1").unwrap(), write };
         match self.store.submit(write).await.unwrap() {
             Answer::Written(Outcome { done: true, .. }) => {}

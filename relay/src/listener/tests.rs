@@ -59,20 +59,9 @@ impl Log {
         let mut records = self.records.lock().unwrap();
         let head = records.len() as u64 + 1;
         let version = Version { clock: Clock::from_bits(head), origin: origin(2) };
-        records.push(Record {
-            cache: CacheName::new("sessions").unwrap(),
-            key: Some(Key::new(key.to_string()).unwrap()),
-            kind,
-            version,
-            birth: version,
-            deadline: None,
-            max_idle: None,
-            token: None,
-            node: None,
-            context: Vector::new(),
-            flags: 0,
-            value: Bytes::copy_from_slice(value.as_bytes()),
-        });
+        let (cache, key) = (CacheName::new("sessions").unwrap(), Key::new(key.to_string()).unwrap());
+        let value = Bytes::copy_from_slice(value.as_bytes());
+        records.push(Record { value, ..Record::bare(cache, Some(key), kind, version) });
         drop(records);
         let seen = [(origin(2), version.clock)].into_iter().collect();
         Published { head: Sequence::new(head), seen }

@@ -141,20 +141,8 @@ mod tests {
             clock: Clock::from_bits(1),
             origin: Origin { site: SiteName::new("site1").unwrap(), run: RunId(1) },
         };
-        let record = Record {
-            cache: CacheName::new("sessions").unwrap(),
-            key: Some(Key::new(commit.slice(..8)).unwrap()),
-            kind: Kind::Live,
-            version,
-            birth: version,
-            deadline: None,
-            max_idle: None,
-            token: None,
-            node: None,
-            context: Vector::default(),
-            flags: 0,
-            value: commit.slice(8..100),
-        };
+        let (cache, key) = (CacheName::new("sessions").unwrap(), Key::new(commit.slice(..8)).unwrap());
+        let record = Record { value: commit.slice(8..100), ..Record::bare(cache, Some(key), Kind::Live, version) };
         let alone = by_itself(record.clone());
         assert_eq!(alone, record);
         drop(record);

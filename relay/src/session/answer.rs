@@ -139,17 +139,10 @@ impl<S: Shelf> Answering<S> {
     async fn put_all(&self, puts: PutAll) -> Result<Vec<landbridge_protocol::version::Version>, Refusal> {
         let PutAll { cache, lifespan, token, retry, entries } = puts;
         self.check_count(entries.len())?;
-        let put = |(number, (key, value)): (u64, (Key, landbridge_protocol::blob::Blob))| node::Write {
-            operation: Operation::Put,
-            cache: cache.clone(),
-            key,
-            expected: None,
-            lifespan,
-            max_idle: None,
-            token: WriteToken { number: token.number.saturating_add(number), ..token },
-            retry,
-            return_previous: false,
-            value: value.0,
+        let put = |(number, (key, value)): (u64, (Key, landbridge_protocol::blob::Blob))| {
+            let token = WriteToken { number: token.number.saturating_add(number), ..token };
+            let write = node::Write::new(Operation::Put, cache.clone(), key, token, value.0);
+            node::Write { lifespan, retry, ..write }
         };
         let writes: Vec<node::Write> = (0..).zip(entries).map(put).collect();
         // All are looked at before the first is done.

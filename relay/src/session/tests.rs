@@ -212,18 +212,9 @@ fn put(key: &str, number: u64) -> NodeToRelay {
 }
 
 fn put_value(key: &str, number: u64, value: Bytes) -> NodeToRelay {
-    NodeToRelay::Request(Request::Write(node::Write {
-        operation: node::Operation::Put,
-        cache: CacheName::new("sessions").unwrap(),
-        key: Key::new(key.to_string()).unwrap(),
-        expected: None,
-        lifespan: None,
-        max_idle: None,
-        token: WriteToken { client: ClientId(1), number },
-        retry: None,
-        return_previous: false,
-        value,
-    }))
+    let (cache, key) = (CacheName::new("sessions").unwrap(), Key::new(key.to_string()).unwrap());
+    let token = WriteToken { client: ClientId(1), number };
+    NodeToRelay::Request(Request::Write(node::Write::new(node::Operation::Put, cache, key, token, value)))
 }
 
 fn get(key: &str) -> NodeToRelay {

@@ -20,7 +20,6 @@ use landbridge_protocol::{
     position::Sequence,
     record::{Kind, Record},
     record_set,
-    vector::Vector,
     version::{Clock, Origin, RunId, Version},
 };
 
@@ -238,20 +237,7 @@ fn stand_in(record: &LogRecord) -> Option<Record> {
     let LogRecord::Forgotten { cache, key } = record else { return None };
     let site = landbridge_protocol::name::SiteName::new("none").expect("a good name");
     let none = Version { clock: Clock::ZERO, origin: Origin { site, run: RunId(0) } };
-    Some(Record {
-        cache: cache.clone(),
-        key: Some(key.clone()),
-        kind: Kind::Tombstone,
-        version: none,
-        birth: none,
-        deadline: None,
-        max_idle: None,
-        token: None,
-        node: None,
-        context: Vector::new(),
-        flags: 0,
-        value: Bytes::new(),
-    })
+    Some(Record::bare(cache.clone(), Some(key.clone()), Kind::Tombstone, none))
 }
 
 fn length32(length: usize) -> [u8; 4] {

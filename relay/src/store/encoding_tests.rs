@@ -2,6 +2,7 @@ use landbridge_protocol::{
     name::{CacheName, NodeName, SiteName},
     record::{ClientId, Key, WriteToken},
     time::Timestamp,
+    vector::Vector,
 };
 
 use super::*;

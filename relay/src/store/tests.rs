@@ -22,7 +22,7 @@ use super::{
     writer::Writer,
 };
 use crate::{
-    clock::ManualClock,
+    clock::{Clock, ManualClock},
     engine::{
         command::{Command, Decided},
         guards::Guards,
@@ -60,21 +60,9 @@ fn writer(log: &MemoryLog, run: u64) -> Writer {
 }
 
 fn write(operation: Operation, key: u8, number: u64, value: Vec<u8>) -> Command {
-    Command::Write {
-        node: NodeName::new("node11").unwrap(),
-        write: Write {
-            operation,
-            cache: CacheName::new("sessions").unwrap(),
-            key: Key::new(vec![b'k', key]).unwrap(),
-            expected: None,
-            lifespan: None,
-            max_idle: None,
-            token: WriteToken { client: ClientId(1), number },
-            retry: None,
-            return_previous: false,
-            value: value.into(),
-        },
-    }
+    let (cache, key) = (CacheName::new("sessions").unwrap(), Key::new(vec![b'k', key]).unwrap());
+    let write = Write::new(operation, cache, key, WriteToken { client: ClientId(1), number }, value.into());
+    Command::Write { node: NodeName::new("node11").unwrap(), write }
 }
 
 fn contents(writer: &Writer) -> BTreeMap<Key, Bytes> {
@@ -210,20 +198,22 @@ fn an_idle_store_writes_nothing() {
     assert_eq!(log.calls(), before);
 }
 
-#[tokio::test]
-async fn answers_come_in_any_number_and_shutdown_ends_the_run_in_order() {
+fn store(log: impl Log + 'static, clock: Arc<dyn Clock>) -> Store {
     let options = StoreOptions {
-        dir: std::path::PathBuf::new(),
+        dir: "nowhere".into(),
         fsync: true,
         recover: false,
         replica: config(),
         run: RunId(1),
         limits: StoreLimits { min_free_bytes: 0, ..StoreLimits::default() },
     };
+    Store::open_with(Box::new(log), options, clock, Metrics::new()).unwrap()
+}
+
+#[tokio::test]
+async fn answers_come_in_any_number_and_shutdown_ends_the_run_in_order() {
     let log = MemoryLog::new();
-    let clock = Arc::new(ManualClock::at(now()));
-    let boxed: Box<dyn Log> = Box::new(log.clone());
-    let store = Store::open_with(boxed, options, clock, Metrics::new()).unwrap();
+    let store = store(log.clone(), Arc::new(ManualClock::at(now())));
     let mut answers = Vec::new();
     for number in 1..=300_u64 {
         answers.push(store.place(write(Operation::Put, (number % 50) as u8, number, vec![1; 50])).await);
@@ -278,16 +268,7 @@ impl Log for Panicking {
 
 #[tokio::test]
 async fn an_engine_that_panics_poisons_the_store_and_the_process_goes_on() {
-    let options = StoreOptions {
-        dir: "nowhere".into(),
-        fsync: true,
-        recover: false,
-        replica: config(),
-        run: RunId(1),
-        limits: StoreLimits::default(),
-    };
-    let clock = Arc::new(ManualClock::at(now()));
-    let store = Store::open_with(Box::new(Panicking(MemoryLog::new())), options, clock, Metrics::new()).unwrap();
+    let store = store(Panicking(MemoryLog::new()), Arc::new(ManualClock::at(now())));
     let decided = store.place(write(Operation::Put, 1, 1, vec![1])).await;
     assert!(decided.await.is_err(), "what may be lost is not acknowledged");
     // Waits for the thread's end; the panic is noticed in the course of that.
@@ -300,7 +281,7 @@ async fn an_engine_that_panics_poisons_the_store_and_the_process_goes_on() {
 /// A clock that breaks once it is told to, and the writer with it.
 struct BrokenClock(std::sync::atomic::AtomicBool);
 
-impl crate::clock::Clock for BrokenClock {
+impl Clock for BrokenClock {
     fn now(&self) -> Timestamp {
         assert!(!self.0.load(std::sync::atomic::Ordering::Relaxed), "the clock breaks");
         now()
@@ -310,15 +291,7 @@ impl crate::clock::Clock for BrokenClock {
 #[tokio::test]
 async fn a_writer_that_breaks_leaves_a_poisoned_store() {
     let clock = Arc::new(BrokenClock(false.into()));
-    let options = StoreOptions {
-        dir: "nowhere".into(),
-        fsync: true,
-        recover: false,
-        replica: config(),
-        run: RunId(1),
-        limits: StoreLimits::default(),
-    };
-    let store = Store::open_with(Box::new(MemoryLog::new()), options, clock.clone(), Metrics::new()).unwrap();
+    let store = store(MemoryLog::new(), clock.clone());
     store.submit(write(Operation::Put, 1, 1, vec![1])).await.unwrap();
     clock.0.store(true, std::sync::atomic::Ordering::Relaxed);
     assert!(store.submit(write(Operation::Put, 1, 2, vec![2])).await.is_err());

@@ -196,18 +196,8 @@ impl World {
         let number = self.lives.len() as u64 * 100 + self.removals.len() as u64;
         let lifespan = (self.scenario.lifespan > Millis::ZERO).then_some(self.scenario.lifespan);
         let lifespan = lifespan.filter(|_| operation == Operation::Put);
-        let write = Write {
-            operation,
-            cache: cache(),
-            key: key(k),
-            expected: None,
-            lifespan,
-            max_idle: None,
-            token: WriteToken { client: ClientId(site as u64), number },
-            retry: None,
-            return_previous: false,
-            value,
-        };
+        let token = WriteToken { client: ClientId(site as u64), number };
+        let write = Write { lifespan, ..Write::new(operation, cache(), key(k), token, value) };
         self.step(site, Command::Write { node: NodeName::new("node11").expect("a name"), write })
     }
 

@@ -77,18 +77,10 @@ impl Relay {
     }
 
     pub(super) fn write(&mut self, operation: node::Operation, number: u64) {
-        let write = node::Write {
-            operation,
-            cache: CacheName::new("c").expect("a name"),
-            key: Key::new(vec![b'k', number as u8]).expect("a key"),
-            expected: None,
-            lifespan: None,
-            max_idle: None,
-            token: WriteToken { client: ClientId(1), number },
-            retry: None,
-            return_previous: false,
-            value: Bytes::from_static(b"value"),
-        };
+        let cache = CacheName::new("c").expect("a name");
+        let key = Key::new(vec![b'k', number as u8]).expect("a key");
+        let token = WriteToken { client: ClientId(1), number };
+        let write = node::Write::new(operation, cache, key, token, Bytes::from_static(b"value"));
         self.step(Command::Write { node: NodeName::new("node11").expect("a name"), write }).expect("a put is taken");
     }
 }

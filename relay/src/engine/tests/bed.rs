@@ -66,20 +66,9 @@ pub(super) fn place(name: &str, of: &str) -> Place {
 }
 
 pub(super) fn live(name: &str, of: &str, version: Version, value: &str) -> Record {
-    Record {
-        cache: cache(name),
-        key: Some(key(of)),
-        kind: Kind::Live,
-        version,
-        birth: version,
-        deadline: None,
-        max_idle: None,
-        token: None,
-        node: Some(NodeName::new("node").expect("a name")),
-        context: Vector::new(),
-        flags: 0,
-        value: Bytes::copy_from_slice(value.as_bytes()),
-    }
+    let node = Some(NodeName::new("node").expect("a name"));
+    let value = Bytes::copy_from_slice(value.as_bytes());
+    Record { node, value, ..Record::bare(cache(name), Some(key(of)), Kind::Live, version) }
 }
 pub(super) fn removed(name: &str, of: &str, version: Version, birth: Version) -> Record {
     Record { kind: Kind::Tombstone, birth, ..live(name, of, version, "") }
@@ -184,18 +173,9 @@ impl Relay {
 
     pub(super) fn write_of(&mut self, operation: Operation, name: &str, of: &str, value: &str) -> Write {
         self.writes += 1;
-        Write {
-            operation,
-            cache: cache(name),
-            key: key(of),
-            expected: None,
-            lifespan: None,
-            max_idle: None,
-            token: WriteToken { client: ClientId(7), number: self.writes },
-            retry: None,
-            return_previous: true,
-            value: Bytes::copy_from_slice(value.as_bytes()),
-        }
+        let token = WriteToken { client: ClientId(7), number: self.writes };
+        let write = Write::new(operation, cache(name), key(of), token, Bytes::copy_from_slice(value.as_bytes()));
+        Write { return_previous: true, ..write }
     }
 
     pub(super) fn write(&mut self, write: Write) -> Result<Outcome, Refusal> {

@@ -43,18 +43,8 @@ fn answering(shelf: Memory, role: Role) -> Answering<Memory> {
 }
 
 fn write(operation: Operation, value: &'static [u8]) -> Write {
-    Write {
-        operation,
-        cache: name("sessions"),
-        key: key("a"),
-        expected: None,
-        lifespan: None,
-        max_idle: None,
-        token: WriteToken { client: ClientId(7), number: 40 },
-        retry: None,
-        return_previous: false,
-        value: Bytes::from_static(value),
-    }
+    let token = WriteToken { client: ClientId(7), number: 40 };
+    Write::new(operation, name("sessions"), key("a"), token, Bytes::from_static(value))
 }
 
 async fn refused(answering: &Answering<Memory>, request: Request) -> ErrorCode {
