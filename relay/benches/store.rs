@@ -1,15 +1,23 @@
 //! The store's durable puts beside a bare loop of sled insert, flush and fdatasync of the same bytes, in one run.
 //!
-//! `cargo bench -p landbridge --bench store` prints, for 1, 16, 64 and 256 puts a commit, both rates and their ratio: the
-//! median of rounds that take turns, as the disk's speed drifts. `-- --rounds N --commits N` change the size.
+//! `cargo bench -p landbridge --bench store` prints, for 1, 16, 64 and 256 puts a commit, medians of rounds that take turns,
+//! as the disk's speed drifts. `-- --rounds N --commits N` change the size.
+//!
+//! The store takes groups of just so many puts, three of them on their way at any time, as sessions do that don't wait for
+//! one answer before they ask again; that each commit has just so many puts is asserted. What the store gives its log
+//! meanwhile is recorded: every append, every rewrite and removal of compaction, every flush. Then the bare loop gives
+//! sled as many bytes under the same keys in the same order, and makes them durable as often. `ratio` is the bare loop's
+//! time over the store's; `commits only` the same with a loop that has none of compaction's work to do.
 
 use std::{
+    collections::VecDeque,
     fs::File,
     path::Path,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use landbridge_protocol::{
     frame::node::{Operation, Write},
     name::{CacheName, NodeName, SiteName},
@@ -21,18 +29,71 @@ use landbridge_protocol::{
 use landbridge_relay::{
     clock::SystemClock,
     engine::{
-        command::Command,
+        command::{Command, Decided},
         guards::Guards,
         replica::{CacheConfig, ReplicaConfig, Replicate},
     },
     metrics::Metrics,
-    store::{Store, StoreLimits, StoreOptions},
+    store::{
+        Store, StoreLimits, StoreOptions,
+        directory::Directory,
+        log::{Log, LogError, LogReader},
+        sled_log::SledLog,
+    },
 };
 
 const KEYS: u64 = 100_000;
 const VALUE_BYTES: usize = 256;
+/// Groups on their way.
+const GROUPS_IN_FLIGHT: usize = 3;
 
-fn options(dir: &Path) -> StoreOptions {
+/// What the store gave its log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Given {
+    Append(Sequence, usize),
+    Rewrite(Sequence, usize),
+    Remove(Sequence),
+    Flush,
+}
+
+/// A log that notes what it is given.
+struct Recording {
+    log: SledLog,
+    given: Arc<Mutex<Vec<Given>>>,
+}
+
+impl Recording {
+    fn note(&self, given: Given) {
+        self.given.lock().expect("nobody broke").push(given);
+    }
+}
+
+impl Log for Recording {
+    fn append(&mut self, first: Sequence, bytes: Bytes) -> Result<(), LogError> {
+        self.note(Given::Append(first, bytes.len()));
+        self.log.append(first, bytes)
+    }
+    fn rewrite(&mut self, first: Sequence, bytes: Bytes) -> Result<(), LogError> {
+        self.note(Given::Rewrite(first, bytes.len()));
+        self.log.rewrite(first, bytes)
+    }
+    fn remove(&mut self, first: Sequence) -> Result<(), LogError> {
+        self.note(Given::Remove(first));
+        self.log.remove(first)
+    }
+    fn flush(&mut self) -> Result<(), LogError> {
+        self.note(Given::Flush);
+        self.log.flush()
+    }
+    fn close(&mut self, head: Sequence) -> Result<(), LogError> {
+        self.log.close(head)
+    }
+    fn reader(&self) -> Arc<dyn LogReader> {
+        self.log.reader()
+    }
+}
+
+fn options(dir: &Path, run: u64, group: usize) -> StoreOptions {
     let cache =
         CacheConfig { merge: Merge::RemoveWins, replicate: Replicate::Async, lifespan: None, max_entry_bytes: 1 << 20 };
     StoreOptions {
@@ -51,50 +112,110 @@ fn options(dir: &Path) -> StoreOptions {
             fill_wait: Millis::from_secs(30),
             guards: Guards::all(),
         },
-        run: RunId(1),
-        limits: StoreLimits { min_free_bytes: 0, ..StoreLimits::default() },
+        run: RunId(run),
+        limits: StoreLimits { min_free_bytes: 0, max_group_commands: group, ..StoreLimits::default() },
     }
+}
+
+fn open(dir: &Path, run: u64, group: usize, given: &Arc<Mutex<Vec<Given>>>) -> Store {
+    let directory = Directory::open(dir).expect("the directory opens");
+    let log = SledLog::open(directory, true).map_err(|(_, error)| error).expect("the log opens");
+    let log = Box::new(Recording { log, given: given.clone() });
+    let opened = Store::open_with(log, options(dir, run, group), Arc::new(SystemClock), Metrics::new());
+    opened.expect("the store opens")
 }
 
 /// The `number`-th put: keys in a scattered order, values that don't repeat.
 fn put(number: u64) -> Command {
     let key = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) % KEYS;
-    let mut value = vec![0_u8; VALUE_BYTES];
-    value.chunks_mut(8).enumerate().for_each(|(at, chunk)| {
-        chunk.copy_from_slice(&number.wrapping_mul(at as u64 + 0x2545_F491_4F6C_DD1D).to_be_bytes());
-    });
     let cache = CacheName::new("sessions").expect("a name");
     let key = Key::new(format!("key-{key:012}").into_bytes()).expect("a key");
     let token = WriteToken { client: ClientId(1), number };
-    let write = Write::new(Operation::Put, cache, key, token, value.into());
+    let write = Write::new(Operation::Put, cache, key, token, value(number, VALUE_BYTES).into());
     Command::Write { node: NodeName::new("node11").expect("a name"), write }
 }
 
-/// The store, with `group` puts a commit. Gives the time and the bytes of one commit.
+fn value(number: u64, bytes: usize) -> Vec<u8> {
+    let mut value = vec![0_u8; bytes];
+    value.chunks_mut(8).enumerate().for_each(|(at, chunk)| {
+        let word = number.wrapping_mul(at as u64 + 0x2545_F491_4F6C_DD1D).to_be_bytes();
+        chunk.copy_from_slice(&word[..chunk.len()]);
+    });
+    value
+}
+
+async fn answered(answers: Vec<tokio::sync::oneshot::Receiver<Decided>>) {
+    for answer in answers {
+        answer.await.expect("the store answers").expect("the put is done");
+    }
+}
+
+/// Puts in groups, some of them on their way at any time. Gives the time that they took.
 async fn store_round(store: &Store, first: u64, commits: u64, group: u64) -> Duration {
-    let mut groups: Vec<Vec<Command>> =
+    let groups: Vec<Vec<Command>> =
         (0..commits).map(|at| (0..group).map(|n| put(first + at * group + n)).collect()).collect();
+    let mut flying = VecDeque::new();
     let begun = Instant::now();
-    for group in groups.drain(..) {
-        for answer in store.place_all(group).await {
-            answer.await.expect("the store answers").expect("the put is done");
+    for group in groups {
+        if flying.len() == GROUPS_IN_FLIGHT
+            && let Some(oldest) = flying.pop_front()
+        {
+            answered(oldest).await;
         }
+        flying.push_back(store.place_all(group).await);
+    }
+    for group in flying {
+        answered(group).await;
     }
     begun.elapsed()
 }
 
-/// sled alone: insert, flush, fdatasync of as many bytes.
-fn bare_round(db: &sled::Db, file: &File, first: u64, commits: u64, bytes: usize) -> Duration {
-    let values: Vec<Vec<u8>> = (0..commits)
-        .map(|at| (0..bytes as u64).map(|n| (n ^ (first + at)).wrapping_mul(0x9E37_79B9) as u8).collect())
-        .collect();
-    let begun = Instant::now();
-    for (at, value) in (first..).zip(values) {
-        db.insert(at.to_be_bytes(), value).expect("insert");
-        db.flush().expect("flush");
-        file.sync_data().expect("fdatasync");
+/// sled alone, and what it was given.
+struct Bare {
+    db: sled::Db,
+    tree: sled::Tree,
+    file: File,
+}
+
+impl Bare {
+    fn open(dir: &Path) -> Self {
+        let db = sled::Config::new().path(dir).flush_every_ms(None).open().expect("sled opens");
+        let tree = db.open_tree("commits").expect("a tree");
+        let file = File::open(dir.join("db")).expect("sled's file");
+        Self { db, tree, file }
     }
-    begun.elapsed()
+
+    /// Does what the store's log was given, with other bytes. Gives the time.
+    fn replay(&self, given: &[Given]) -> Duration {
+        let values: Vec<Vec<u8>> = given
+            .iter()
+            .map(|given| match given {
+                Given::Append(first, bytes) | Given::Rewrite(first, bytes) => value(first.get(), *bytes),
+                Given::Remove(_) | Given::Flush => Vec::new(),
+            })
+            .collect();
+        let key = |first: &Sequence| first.get().to_be_bytes();
+        let begun = Instant::now();
+        for (given, value) in given.iter().zip(values) {
+            match given {
+                Given::Append(first, _) | Given::Rewrite(first, _) => {
+                    self.tree.insert(key(first), value).expect("insert");
+                }
+                Given::Remove(first) => {
+                    self.tree.remove(key(first)).expect("remove");
+                }
+                Given::Flush => {
+                    self.db.flush().expect("flush");
+                    self.file.sync_data().expect("fdatasync");
+                }
+            }
+        }
+        begun.elapsed()
+    }
+}
+
+fn is_commit(given: &Given) -> bool {
+    matches!(given, Given::Append(..) | Given::Flush)
 }
 
 fn argument(name: &str, default: u64) -> u64 {
@@ -102,55 +223,114 @@ fn argument(name: &str, default: u64) -> u64 {
     args.nth(1).map_or(default, |text| text.parse().expect("a number"))
 }
 
-/// Bytes of a commit of `group` puts, as the store writes it.
-async fn commit_bytes(group: u64) -> usize {
-    let log = landbridge_relay::store::memory_log::MemoryLog::new();
-    let store = Store::open_with(Box::new(log.clone()), options(Path::new("")), Arc::new(SystemClock), Metrics::new())
-        .expect("a store in memory opens");
-    for answer in store.place_all((0..group).map(put).collect()).await {
-        answer.await.expect("the store answers").expect("the put is done");
-    }
-    let bytes = log.commits().iter().map(|(_, bytes)| *bytes).sum();
-    store.shutdown().await;
-    bytes
+/// Processor time of this process so far, in seconds: `utime` and `stime` of `/proc/self/stat`, a hundredth each.
+fn processor() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok()).unwrap_or_default();
+    (ticks(11) + ticks(12)) / 100.0
+}
+
+/// One row of the table, gathered.
+#[derive(Default)]
+struct Row {
+    ratios: Vec<f64>,
+    alone: Vec<f64>,
+    ours: Vec<f64>,
+    theirs: Vec<f64>,
+    written: Vec<f64>,
+    processor: f64,
+    bare_processor: f64,
+    puts: f64,
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let (rounds, commits) = (argument("--rounds", 7), argument("--commits", 300));
     let dir = tempfile::tempdir_in(".").expect("a directory on the disk that is to be measured");
-    let store = Store::open(options(&dir.path().join("store")), Arc::new(SystemClock), Metrics::new());
-    let store = store.expect("the store opens");
-    let db = sled::Config::new().path(dir.path().join("bare")).flush_every_ms(None).open().expect("sled opens");
-    let file = File::open(dir.path().join("bare").join("db")).expect("sled's file");
-    // The store first gets all keys, so that every put overwrites, as in service.
-    for chunk in (0..KEYS).collect::<Vec<_>>().chunks(1000) {
-        for answer in store.place_all(chunk.iter().map(|n| put(*n)).collect()).await {
-            answer.await.expect("the store answers").expect("the put is done");
-        }
-    }
+    let given = Arc::new(Mutex::new(Vec::new()));
+    let take = || std::mem::take(&mut *given.lock().expect("nobody broke"));
+    let (bare, alone) = (Bare::open(&dir.path().join("bare")), Bare::open(&dir.path().join("alone")));
+    // The store first gets all keys, so that every put overwrites as in service, and so many puts more that compaction is
+    // at work as it will be ever after; the bare loops get the same.
+    let store = open(&dir.path().join("store"), 1, 1000, &given);
+    let mut at = 3 * KEYS;
+    store_round(&store, 0, at / 1000, 1000).await;
+    store.shutdown().await;
+    bare.replay(&take());
+    println!("medians of {rounds} rounds of {commits} commits; microseconds are of processor time");
     println!(
-        "{:>12} {:>14} {:>14} {:>8}   medians of {rounds} rounds of {commits} commits",
-        "puts/commit", "store puts/s", "bare puts/s", "ratio"
+        "{:>11} {:>12} {:>12} {:>7} {:>13} {:>15} {:>12} {:>11}",
+        "puts/commit",
+        "store puts/s",
+        "bare puts/s",
+        "ratio",
+        "commits only",
+        "bytes/appended",
+        "store us/put",
+        "bare us/put"
     );
-    let mut at = Sequence::new(KEYS).get();
     for group in [1, 16, 64, 256] {
-        let bytes = commit_bytes(group).await;
-        let (mut ratios, mut ours, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
+        let store = open(&dir.path().join("store"), 1 + group, group as usize, &given);
+        let mut row = Row::default();
         for round in 0..=rounds {
-            let store_took = store_round(&store, at, commits, group).await.as_secs_f64();
-            let bare_took = bare_round(&db, &file, at, commits, bytes).as_secs_f64();
+            take();
+            let begun = processor();
+            let ours = store_round(&store, at, commits, group).await.as_secs_f64();
+            let between = processor();
+            let given = take();
+            let appends = given.iter().filter(|given| matches!(given, Given::Append(..))).count();
+            assert_eq!(appends as u64, commits, "each commit has {group} puts");
+            let theirs = bare.replay(&given).as_secs_f64();
+            let bare_processor = processor() - between;
+            let commits_only: Vec<Given> = given.iter().copied().filter(is_commit).collect();
+            let alone = alone.replay(&commits_only).as_secs_f64();
             at += commits * group;
             if round > 0 {
-                let puts = (commits * group) as f64;
-                ratios.push(bare_took / store_took);
-                ours.push(puts / store_took);
-                theirs.push(puts / bare_took);
+                row.take(&given, (commits * group) as f64, [ours, theirs, alone], [between - begun, bare_processor]);
             }
         }
-        println!("{group:>12} {:>14.0} {:>14.0} {:>8.2}", median(ours), median(theirs), median(ratios));
+        row.print(group);
+        store.shutdown().await;
+        bare.replay(&take());
     }
-    store.shutdown().await;
+}
+
+impl Row {
+    fn take(&mut self, given: &[Given], puts: f64, [ours, theirs, alone]: [f64; 3], processor: [f64; 2]) {
+        let bytes = |appends: bool| -> usize {
+            given
+                .iter()
+                .map(|given| match given {
+                    Given::Append(_, bytes) => *bytes,
+                    Given::Rewrite(_, bytes) if !appends => *bytes,
+                    _ => 0,
+                })
+                .sum()
+        };
+        self.ratios.push(theirs / ours);
+        self.alone.push(alone / ours);
+        self.ours.push(puts / ours);
+        self.theirs.push(puts / theirs);
+        self.written.push(bytes(false) as f64 / bytes(true) as f64);
+        self.processor += processor[0];
+        self.bare_processor += processor[1];
+        self.puts += puts;
+    }
+
+    fn print(self, group: u64) {
+        let us = |seconds: f64| seconds * 1e6 / self.puts;
+        println!(
+            "{group:>11} {:>12.0} {:>12.0} {:>7.2} {:>13.2} {:>15.2} {:>12.2} {:>11.2}",
+            median(self.ours),
+            median(self.theirs),
+            median(self.ratios),
+            median(self.alone),
+            median(self.written),
+            us(self.processor),
+            us(self.bare_processor)
+        );
+    }
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

@@ -127,6 +127,29 @@ pub enum Command {
     EndRun,
 }
 
+impl Command {
+    /// Whether it looks at more of the committed state than [`super::group::Group`] has of the groups ahead of it: then it
+    /// waits until these are published. Writes, batches and what keeps links going do not.
+    pub fn needs_all_published(&self) -> bool {
+        match self {
+            Command::Write { .. }
+            | Command::Started { .. }
+            | Command::Apply { .. }
+            | Command::Heard { .. }
+            | Command::Acknowledged { .. }
+            | Command::Lost { .. }
+            | Command::DropProposed { .. }
+            | Command::EndRun => false,
+            Command::Clear { .. }
+            | Command::Introduced { .. }
+            | Command::ReconcileBegin { .. }
+            | Command::ReconcileChunk { .. }
+            | Command::DropAnswered { .. }
+            | Command::Housekeep => true,
+        }
+    }
+}
+
 /// What the writer answers once the commit is durable and published.
 #[derive(Debug, Clone)]
 pub enum Answer {

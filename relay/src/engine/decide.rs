@@ -53,7 +53,7 @@ impl Group<'_> {
         let context = self.context_over(slot.as_ref(), read)?;
         let version = self.issue()?;
         let record = Record { context, ..self.record_of(write, node, &config, live, version) };
-        self.append(record);
+        self.append_over(record, slot);
         self.core.filled = true;
         Ok(Answer::Written(Outcome { done: true, version: Some(version), existed, previous }))
     }

@@ -49,6 +49,7 @@ impl Group<'_> {
         // Without it a later write may count as a conflict; the rest of what is owed to time goes on.
         let context = self.context_held(&slot, read).unwrap_or_default();
         let mark = Record::bare(cache, Some(key), Kind::Mark, slot.version);
-        self.append(Record { birth: slot.birth, deadline: slot.deadline, context, ..mark });
+        let mark = Record { birth: slot.birth, deadline: slot.deadline, context, ..mark };
+        self.append_over(mark, Some(slot));
     }
 }

@@ -1,6 +1,9 @@
 //! A group of commands, decided on top of the committed state and of each other, that become durable together.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, HashMap},
+    hash::{BuildHasherDefault, DefaultHasher},
+};
 
 use landbridge_protocol::{
     error::{ErrorCode, Refusal},
@@ -35,13 +38,21 @@ pub(crate) struct CacheChange {
     pub(crate) merge: Merge,
     pub(crate) clear: Option<Slot>,
     /// `None`: nothing is held of the key any more.
-    pub(crate) keys: BTreeMap<Key, Option<Slot>>,
+    pub(crate) keys: Keys,
 }
 
-/// Commands decided so far on top of a replica, which they don't change.
+/// What a group changes, by key. Its hasher has no random keys: equal groups are published in the same order. A group is
+/// small, so that keys which are made to collide cost little.
+pub(crate) type Keys = HashMap<Key, Option<Slot>, BuildHasherDefault<DefaultHasher>>;
+
+/// Commands decided so far on top of a replica, and of groups that are not yet published, none of which they change.
 #[derive(Debug, Clone)]
 pub struct Group<'a> {
     pub(crate) base: &'a Replica,
+    /// Decided before this one and not yet published, oldest first.
+    ahead: Vec<&'a Staged>,
+    /// The head when it began.
+    begun: Sequence,
     pub(crate) now: Timestamp,
     pub(crate) core: Core,
     changes: BTreeMap<CacheName, CacheChange>,
@@ -67,12 +78,27 @@ pub struct Staged {
     pub conflict_counts: Counts,
 }
 
+impl Staged {
+    /// Whether it puts something into a cache that is not declared here.
+    pub fn opens_undeclared(&self, replica: &Replica) -> bool {
+        self.changes.keys().any(|cache| !replica.declares(cache))
+    }
+
+    /// How many of the commit's records are held once it is published.
+    pub fn held(&self) -> usize {
+        self.changes.values().flat_map(|change| change.keys.values().chain([&change.clear])).flatten().count()
+    }
+}
+
 impl<'a> Group<'a> {
-    pub(crate) fn new(base: &'a Replica, now: Timestamp) -> Self {
+    pub(crate) fn new(base: &'a Replica, ahead: Vec<&'a Staged>, now: Timestamp) -> Self {
+        let core = ahead.last().map_or(&base.core, |last| &last.core).clone();
         Self {
             base,
+            ahead,
+            begun: core.head,
             now,
-            core: base.core.clone(),
+            core,
             changes: BTreeMap::new(),
             records: Vec::new(),
             told: BTreeMap::new(),
@@ -133,14 +159,15 @@ impl<'a> Group<'a> {
     /// What the commands amount to.
     pub fn finish(mut self) -> Staged {
         let commit = (self.durable || !self.records.is_empty()).then(|| {
-            let first = self.base.core.head.next();
+            let first = self.begun.next();
             if self.records.is_empty() {
                 self.core.head = first;
             }
             let caches = self.base.index.caches().filter(|(_, cache)| !cache.is_empty());
             let mut merges: BTreeMap<CacheName, Merge> =
                 caches.map(|(name, cache)| (name.clone(), cache.merge())).collect();
-            merges.extend(self.changes.iter().map(|(name, change)| (name.clone(), change.merge)));
+            let ahead = self.ahead.iter().flat_map(|ahead| &ahead.changes);
+            merges.extend(ahead.chain(&self.changes).map(|(name, change)| (name.clone(), change.merge)));
             let header = CommitHeader {
                 first,
                 last: self.core.head,
@@ -163,8 +190,14 @@ impl<'a> Group<'a> {
         self.base.config.guards
     }
 
+    /// What this group and those ahead of it change in a cache, newest first.
+    fn layers(&self, cache: &CacheName) -> impl DoubleEndedIterator<Item = &CacheChange> {
+        let ahead = self.ahead.iter().rev().filter_map(|ahead| ahead.changes.get(cache));
+        self.changes.get(cache).into_iter().chain(ahead)
+    }
+
     pub(crate) fn merge_of(&self, cache: &CacheName) -> Option<Merge> {
-        let changed = self.changes.get(cache).map(|change| change.merge);
+        let changed = self.layers(cache).next().map(|change| change.merge);
         changed.or_else(|| self.base.index.cache(cache).map(|cache| cache.merge()))
     }
 
@@ -173,29 +206,35 @@ impl<'a> Group<'a> {
     }
 
     pub(crate) fn clear_of(&self, cache: &CacheName) -> Option<Slot> {
-        let changed = self.changes.get(cache).and_then(|change| change.clear);
+        let changed = self.layers(cache).find_map(|change| change.clear);
         changed.or_else(|| self.base.clear_of(cache))
     }
 
     /// What is held of a key, by the group so far.
     pub(crate) fn slot(&self, cache: &CacheName, key: &Key) -> Option<Slot> {
-        let Some(change) = self.changes.get(cache) else { return self.base.slot(cache, key) };
-        if let Some(slot) = change.keys.get(key) {
-            return *slot;
+        // Floors only rise: the newest is the one that counts.
+        let mut cleared_by: Option<&CacheChange> = None;
+        let mut held = None;
+        for change in self.layers(cache) {
+            held = change.keys.get(key).copied();
+            if held.is_some() {
+                break;
+            }
+            cleared_by = cleared_by.or(change.clear.is_some().then_some(change));
         }
-        self.base.slot(cache, key).filter(|slot| !is_cleared(change, slot))
+        let held = held.unwrap_or_else(|| self.base.slot(cache, key));
+        held.filter(|slot| !cleared_by.is_some_and(|change| is_cleared(change, slot)))
     }
 
     /// What is held of the keys after `after` through `through`, by the group so far, in order.
     pub(crate) fn range(&self, cache: &CacheName, after: Option<&Key>, through: Option<&Key>) -> Vec<(Key, Slot)> {
         let mut all: BTreeMap<Key, Slot> = self.base.index.range(cache, after, through).collect();
-        if let Some(change) = self.changes.get(cache) {
+        let inside = |key: &Key| after.is_none_or(|after| key > after) && through.is_none_or(|through| key <= through);
+        for change in self.layers(cache).rev() {
             all.retain(|_, slot| !is_cleared(change, slot));
-            let inside =
-                |key: &&Key| after.is_none_or(|after| *key > after) && through.is_none_or(|through| *key <= through);
-            for key in change.keys.keys().filter(inside) {
-                match change.keys[key] {
-                    Some(slot) => all.insert(key.clone(), slot),
+            for (key, held) in change.keys.iter().filter(|(key, _)| inside(key)) {
+                match held {
+                    Some(slot) => all.insert(key.clone(), *slot),
                     None => all.remove(key),
                 };
             }
@@ -203,37 +242,43 @@ impl<'a> Group<'a> {
         all.into_iter().collect()
     }
 
-    /// The caches that the group has changed or opened.
+    /// The caches that the group, or one ahead of it, has changed or opened.
     pub(crate) fn opened(&self) -> impl Iterator<Item = &CacheName> {
-        self.changes.keys()
+        self.ahead.iter().flat_map(|ahead| ahead.changes.keys()).chain(self.changes.keys())
     }
 
-    /// What the group has put in place of what was held.
+    /// What the group, or one ahead of it, has put in place of what was held.
     pub(crate) fn staged(&self) -> impl Iterator<Item = &Slot> {
-        self.changes.values().flat_map(|change| change.keys.values().flatten().chain(&change.clear))
+        let ahead = self.ahead.iter().flat_map(|ahead| ahead.changes.values());
+        ahead.chain(self.changes.values()).flat_map(|change| change.keys.values().flatten().chain(&change.clear))
     }
 
     /// The caches known by now, in order.
     pub(crate) fn cache_names(&self) -> std::collections::BTreeSet<CacheName> {
-        self.base.index.caches().map(|(name, _)| name).chain(self.changes.keys()).cloned().collect()
+        self.base.index.caches().map(|(name, _)| name).chain(self.opened()).cloned().collect()
     }
 
-    /// The record at a sequence: of this group, or of the log.
+    /// The record at a sequence: of this group, of one ahead of it, or of the log.
     pub(crate) fn record(&self, sequence: Sequence, read: &dyn Records) -> Result<Record, Refusal> {
         let failed = |error: ReadError| Refusal::new(ErrorCode::Internal, error.to_string());
         if sequence <= self.base.core.head {
             return read.record(sequence).map_err(failed);
         }
-        let at = (sequence.get() - self.base.core.head.get() - 1) as usize;
-        match self.records.get(at) {
-            Some((_, LogRecord::Record(record))) => Ok(record.clone()),
+        let ahead = self.ahead.iter().filter_map(|ahead| ahead.commit.as_ref()).map(|commit| &commit.records);
+        let found = ahead.chain([&self.records]).find_map(|records| {
+            let at = records.binary_search_by_key(&sequence, |(at, _)| *at).ok()?;
+            Some(&records[at].1)
+        });
+        match found {
+            Some(LogRecord::Record(record)) => Ok(record.clone()),
             _ => Err(failed(ReadError { sequence, reason: "no record of this group".into() })),
         }
     }
 
     /// What a client's write came to, as far as that is remembered.
     pub(crate) fn told(&self, token: &WriteToken) -> Option<Told> {
-        self.told.get(token).copied().or_else(|| self.base.tokens.told(token))
+        let ahead = self.ahead.iter().rev().find_map(|ahead| ahead.told.get(token));
+        self.told.get(token).or(ahead).copied().or_else(|| self.base.tokens.told(token))
     }
 
     /// The clock of the next version; refused where it would be too far ahead of the wall clock.
@@ -272,12 +317,12 @@ impl<'a> Group<'a> {
 
     /// Makes a place for a cache that is not declared here, under a peer's merge.
     pub(crate) fn open(&mut self, cache: &CacheName, merge: Merge) {
-        self.changes.entry(cache.clone()).or_insert(CacheChange { merge, clear: None, keys: BTreeMap::new() });
+        self.changes.entry(cache.clone()).or_insert(CacheChange { merge, clear: None, keys: Keys::default() });
     }
 
     fn change(&mut self, cache: &CacheName) -> &mut CacheChange {
         let merge = self.merge_of(cache).unwrap_or(Merge::Latest);
-        let fresh = CacheChange { merge, clear: None, keys: BTreeMap::new() };
+        let fresh = CacheChange { merge, clear: None, keys: Keys::default() };
         self.changes.entry(cache.clone()).or_insert(fresh)
     }
 
@@ -300,6 +345,12 @@ impl<'a> Group<'a> {
 
     /// Puts a record at the end of the log, in place of what its key had.
     pub(crate) fn append(&mut self, record: Record) {
+        let old = record.key.as_ref().and_then(|key| self.slot(&record.cache, key));
+        self.append_over(record, old);
+    }
+
+    /// As [`Group::append`], where it is known what is held of the record's key.
+    pub(crate) fn append_over(&mut self, record: Record, old: Option<Slot>) {
         let sequence = self.core.head.next();
         self.core.head = sequence;
         self.bytes +=
@@ -312,7 +363,6 @@ impl<'a> Group<'a> {
         }
         match &record.key {
             Some(key) => {
-                let old = self.slot(&record.cache, key);
                 self.note_outdone_by(&record, old.as_ref());
                 let stands_from = self.stands_from(old.as_ref(), sequence);
                 let slot = Slot::of(&record, sequence, stands_from);

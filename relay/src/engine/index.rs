@@ -182,11 +182,11 @@ impl Index {
         self.caches.get(cache)?.keys.get(key.as_bytes()).map(|held| self.unpack(held))
     }
 
-    /// Puts a slot in place of what the key had.
-    pub(crate) fn insert(&mut self, cache: &CacheName, key: &Key, slot: &Slot) {
-        self.remove(cache, key);
+    /// Puts a slot in place of what the key had; tells where that lies.
+    pub(crate) fn insert(&mut self, cache: &CacheName, key: &Key, slot: &Slot) -> Option<Sequence> {
+        let old = self.remove(cache, key);
         let held = self.pack(slot);
-        let Some(at) = self.caches.get_mut(cache) else { return };
+        let at = self.caches.get_mut(cache)?;
         let bytes: KeyBytes = key.as_bytes().into();
         at.keys.insert(bytes.clone(), held);
         if slot.kind == Kind::Live {
@@ -199,6 +199,7 @@ impl Index {
             at.dead += 1;
             self.dead.insert((slot.version.clock, at.number, bytes));
         }
+        old
     }
 
     /// Notes which origins the context of a record names, where `seen` covers it, so that it need not be read again.
@@ -217,10 +218,10 @@ impl Index {
         &self.parties
     }
 
-    /// Takes away what the key has.
-    pub(crate) fn remove(&mut self, cache: &CacheName, key: &Key) {
-        let Some(at) = self.caches.get_mut(cache) else { return };
-        let Some((bytes, held)) = at.keys.remove_entry(key.as_bytes()) else { return };
+    /// Takes away what the key has; tells where that lies.
+    pub(crate) fn remove(&mut self, cache: &CacheName, key: &Key) -> Option<Sequence> {
+        let at = self.caches.get_mut(cache)?;
+        let (bytes, held) = at.keys.remove_entry(key.as_bytes())?;
         if held.kind == Kind::Live {
             at.entries -= 1;
             at.bytes -= (bytes.len() as u64) + u64::from(held.value_bytes);
@@ -231,21 +232,21 @@ impl Index {
             at.dead -= 1;
             self.dead.remove(&(held.clock, at.number, bytes));
         }
+        Some(held.sequence)
     }
 
-    /// Sets a cache's clear record and takes away all below its floor.
-    pub(crate) fn clear(&mut self, cache: &CacheName, clear: Slot) {
-        let Some(at) = self.caches.get_mut(cache) else { return };
-        at.clear = Some(clear);
+    /// Sets a cache's clear record and takes away all below its floor; tells where what was held lies.
+    pub(crate) fn clear(&mut self, cache: &CacheName, clear: Slot) -> Vec<Sequence> {
+        let Some(at) = self.caches.get_mut(cache) else { return Vec::new() };
+        let earlier = at.clear.replace(clear).map(|earlier| earlier.sequence);
         let merge = at.merge;
         let below: Vec<Key> = self
             .range(cache, None, None)
             .filter(|(_, slot)| is_below(merge, &clear.version, &slot.version, &slot.birth))
             .map(|(key, _)| key)
             .collect();
-        for key in below {
-            self.remove(cache, &key);
-        }
+        let below = below.iter().filter_map(|key| self.remove(cache, key));
+        earlier.into_iter().chain(below).collect()
     }
 
     /// The keys after `after` through `through`, in order.

@@ -48,7 +48,7 @@ impl Group<'_> {
         }
         if higher {
             self.core.closed.remove(&record.version.origin);
-            self.append(record);
+            self.append_over(record, held);
         } else {
             self.note_lost(&record, held.as_ref());
         }

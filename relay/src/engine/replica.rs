@@ -249,21 +249,33 @@ impl Replica {
 
     /// Begins a group of commands on top of this state, without changing it.
     pub fn begin(&self, now: Timestamp) -> Group<'_> {
-        Group::new(self, now)
+        Group::new(self, Vec::new(), now)
+    }
+
+    /// Begins a group on top of this state and of groups that are decided and not yet published, oldest first. Such a
+    /// group takes no command for which [`super::command::Command::needs_all_published`].
+    pub fn begin_after<'a>(&'a self, ahead: impl Iterator<Item = &'a Staged>, now: Timestamp) -> Group<'a> {
+        Group::new(self, ahead.collect(), now)
     }
 
     /// Takes in what a group amounts to, once its commit is durable; at once where it has none.
     pub fn publish(&mut self, staged: Staged) -> Published {
+        self.publish_over(staged, &mut Vec::new())
+    }
+
+    /// As [`Replica::publish`]; adds to `outdone` where the records lie that were held until then.
+    pub fn publish_over(&mut self, staged: Staged, outdone: &mut Vec<Sequence>) -> Published {
         for (cache, change) in staged.changes {
             self.index.open(&cache, change.merge);
             if let Some(clear) = change.clear {
-                self.index.clear(&cache, clear);
+                outdone.extend(self.index.clear(&cache, clear));
             }
             for (key, slot) in change.keys {
-                match slot {
+                let old = match slot {
                     Some(slot) => self.index.insert(&cache, &key, &slot),
                     None => self.index.remove(&cache, &key),
-                }
+                };
+                outdone.extend(old);
             }
         }
         self.tokens.join(staged.told);
@@ -284,6 +296,10 @@ impl Replica {
     /// What it was configured with.
     pub fn config(&self) -> &ReplicaConfig {
         &self.config
+    }
+    /// Whether the cache is configured here.
+    pub fn declares(&self, cache: &CacheName) -> bool {
+        self.config.caches.contains_key(cache)
     }
     /// The newest sequence.
     pub fn head(&self) -> Sequence {

@@ -21,9 +21,8 @@ use super::{
     StoreLimits,
     ledger::Use,
     memory_log::MemoryLog,
-    opening,
-    tests::{config, now},
-    writer::Writer,
+    scribe::Order,
+    tests::{Open, config, now, open},
 };
 use crate::{
     engine::{
@@ -32,7 +31,6 @@ use crate::{
         replica::{Replica, ReplicaConfig, digest_of},
         slot::Slot,
     },
-    metrics::Metrics,
 };
 
 const CACHES: [&str; 2] = ["sessions", "work"];
@@ -66,7 +64,7 @@ fn record(cache: usize, key: u8, kind: Kind, at: u64, birth: u64) -> Record {
 /// A store, its log, and a peer that says what it is told to.
 struct World {
     log: MemoryLog,
-    open: Writer,
+    open: Open,
     now: Timestamp,
     number: u64,
 }
@@ -110,10 +108,9 @@ impl World {
         world
     }
 
-    fn open(log: &MemoryLog, run: u64, now: Timestamp) -> Writer {
+    fn open(log: &MemoryLog, run: u64, now: Timestamp) -> Open {
         let config = ReplicaConfig { peers: vec![site()], fill_wait: Millis::ZERO, ..config() };
-        let limits = StoreLimits::default();
-        opening::open_writer(Box::new(log.clone()), config, RunId(run), limits, now, Metrics::new()).unwrap()
+        open(log, config, run, StoreLimits::default(), now)
     }
 
     fn step(&mut self, commands: Vec<Command>) -> Vec<Decided> {
@@ -215,10 +212,9 @@ impl World {
         if plan.is_empty() {
             return;
         }
-        self.open.rewrite(&plan).unwrap();
-        self.open.log.flush().unwrap();
-        for (first, _) in &plan[1..] {
-            self.open.log.remove(*first).unwrap();
+        let order = self.open.writer.rewrite(&plan).unwrap();
+        for order in [order, Order::Settle] {
+            assert!(self.open.carry_out(order).is_empty(), "nothing was in flight");
         }
     }
 

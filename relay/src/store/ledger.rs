@@ -39,6 +39,11 @@ impl Use {
         removable > 0 && removable * 2 >= self.records
     }
 
+    /// What must stay of it, in sixteenths.
+    fn held_share(&self) -> u32 {
+        (self.live + self.stuck).min(self.records) * 16 / self.records.max(1)
+    }
+
     fn dead_bytes(&self) -> u64 {
         if self.records == 0 { 0 } else { self.bytes * u64::from(self.dead()) / u64::from(self.records) }
     }
@@ -48,7 +53,8 @@ impl Use {
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     commits: BTreeMap<Sequence, Use>,
-    half_dead: BTreeSet<Sequence>,
+    /// Those that are half dead, by [`Use::held_share`]: the deadest first, as it gives the most room for the least copied.
+    half_dead: BTreeSet<(u32, Sequence)>,
     dirty: BTreeSet<Sequence>,
     bytes: u64,
     dead_bytes: u64,
@@ -70,7 +76,7 @@ impl Ledger {
         self.records += u64::from(usage.records);
         self.small += usize::from(usage.bytes < SMALL_BYTES);
         if usage.is_half_dead() {
-            self.half_dead.insert(first);
+            self.half_dead.insert((usage.held_share(), first));
         }
         if usage.dead() > 0 {
             self.dirty.insert(first);
@@ -86,16 +92,37 @@ impl Ledger {
         self.stuck -= u64::from(usage.stuck);
         self.records -= u64::from(usage.records);
         self.small -= usize::from(usage.bytes < SMALL_BYTES);
-        self.half_dead.remove(&first);
+        self.half_dead.remove(&(usage.held_share(), first));
         self.dirty.remove(&first);
     }
 
-    /// The record at `sequence` is not held any more.
-    pub(super) fn died(&mut self, sequence: Sequence) {
-        let Some((&first, &usage)) = self.commits.range(..=sequence).next_back() else { return };
-        if usage.live > 0 && sequence <= usage.last {
-            self.put(first, Use { live: usage.live - 1, ..usage });
+    /// The records at these sequences are not held any more.
+    pub(super) fn died(&mut self, mut sequences: Vec<Sequence>) {
+        sequences.sort_unstable();
+        let mut rest = &sequences[..];
+        while let Some(sequence) = rest.first() {
+            let commit = self.commits.range(..=*sequence).next_back().map(|(first, usage)| (*first, *usage));
+            let last = commit.map_or(*sequence, |(_, usage)| usage.last.max(*sequence));
+            let (here, later) = rest.split_at(rest.partition_point(|sequence| *sequence <= last));
+            rest = later;
+            let Some((first, usage)) = commit else { continue };
+            let dead = here.iter().filter(|sequence| **sequence <= usage.last).count() as u32;
+            self.change(first, usage, Use { live: usage.live.saturating_sub(dead), ..usage });
         }
+    }
+
+    // As `put`, where nothing but `live` is another.
+    fn change(&mut self, first: Sequence, old: Use, new: Use) {
+        self.dead_bytes = self.dead_bytes - old.dead_bytes() + new.dead_bytes();
+        let place = |usage: &Use| usage.is_half_dead().then(|| (usage.held_share(), first));
+        if place(&old) != place(&new) {
+            place(&old).map(|place| self.half_dead.remove(&place));
+            self.half_dead.extend(place(&new));
+        }
+        if old.dead() == 0 && new.dead() > 0 {
+            self.dirty.insert(first);
+        }
+        self.commits.insert(first, new);
     }
 
     /// Bytes of what is held, and of what is not, about.
@@ -109,10 +136,14 @@ impl Ledger {
     }
 
     /// Adjacent commits to be rewritten as one, and what they have now; nothing where it isn't worth it. Never the newest.
-    pub(super) fn plan(&mut self) -> Option<Vec<(Sequence, Use)>> {
+    ///
+    /// While there is other work (`idle` is off) half dead commits are let be as long as less than half of the whole log is
+    /// dead: the longer they wait, the less of them is left to be copied, and the log is at most twice what is held.
+    pub(super) fn plan(&mut self, idle: bool) -> Option<Vec<(Sequence, Use)>> {
         let newest = *self.commits.last_key_value()?.0;
-        let half_dead = self.half_dead.iter().next().copied().filter(|first| *first != newest);
-        if let Some(first) = half_dead {
+        let pressed = idle || self.dead_bytes * 2 > self.bytes;
+        let half_dead = self.half_dead.iter().map(|(_, first)| *first).find(|first| *first != newest);
+        if let Some(first) = half_dead.filter(|_| pressed) {
             return Some(self.neighbours(first, newest));
         }
         if self.stuck > STUCK_ALLOWED && self.stuck * 4 > self.records {
@@ -181,7 +212,23 @@ mod tests {
             ledger.put(Sequence::new(at), Use { last: Sequence::new(at), bytes, records: 1, live: 0, stuck: 0 });
         }
         let read = |plan: Vec<(Sequence, Use)>| plan.iter().map(|(_, usage)| usage.bytes).sum::<u64>();
-        assert!(ledger.plan().map(read).is_some_and(|bytes| (1..=READ_AT_ONCE_BYTES).contains(&bytes)));
+        assert!(ledger.plan(true).map(read).is_some_and(|bytes| (1..=READ_AT_ONCE_BYTES).contains(&bytes)));
+    }
+
+    #[test]
+    fn while_there_is_other_work_the_deadest_go_first_and_only_beyond_the_bound() {
+        let mut ledger = Ledger::default();
+        let usage = |at, live| Use { last: Sequence::new(at), bytes: 100_000, records: 100, live, stuck: 0 };
+        for (at, live) in [(1, 45), (2, 90), (3, 20), (4, 90), (5, 100)] {
+            ledger.put(Sequence::new(at), usage(at, live));
+        }
+        assert_eq!(ledger.plan(false), None, "less than half of all is dead");
+        assert_eq!(ledger.plan(true).map(|plan| plan[0].0), Some(Sequence::new(3)));
+        ledger.died(vec![Sequence::new(4); 90]);
+        assert_eq!(ledger.bytes(), (255_000, 245_000));
+        assert_eq!(ledger.plan(false), None);
+        ledger.died(vec![Sequence::new(2); 10]);
+        assert_eq!(ledger.plan(false).map(|plan| plan[0].0), Some(Sequence::new(4)), "the deadest");
     }
 
     #[test]
@@ -191,6 +238,6 @@ mod tests {
         for (at, live) in [(1, 0), (2, 1), (3, 1)] {
             ledger.put(Sequence::new(at), usage(at, live));
         }
-        assert_eq!(ledger.plan(), Some(vec![(Sequence::new(1), usage(1, 0))]));
+        assert_eq!(ledger.plan(true), Some(vec![(Sequence::new(1), usage(1, 0))]));
     }
 }

@@ -43,9 +43,6 @@ pub trait Log: Send {
     /// The end in order: like [`Log::flush`] with `fsync` on, and what the implementation notes for the next start.
     fn close(&mut self, head: Sequence) -> Result<(), LogError>;
 
-    /// Bytes that the storage has left; `None` where it can't tell.
-    fn free_bytes(&self) -> Option<u64>;
-
     /// The reading side.
     fn reader(&self) -> Arc<dyn LogReader>;
 }
@@ -58,6 +55,9 @@ pub trait LogReader: Send + Sync {
 
     /// The commit with the least first sequence that is after `after`.
     fn following(&self, after: Sequence) -> Result<Option<(Sequence, Bytes)>, LogError>;
+
+    /// Bytes that the storage has left; `None` where it can't tell.
+    fn free_bytes(&self) -> Option<u64>;
 
     /// Where the log lies, for messages.
     fn place(&self) -> Place;

@@ -204,10 +204,6 @@ impl Log for MemoryLog {
         self.flush()
     }
 
-    fn free_bytes(&self) -> Option<u64> {
-        self.contents().free_bytes
-    }
-
     fn reader(&self) -> Arc<dyn LogReader> {
         Arc::new(self.clone())
     }
@@ -221,6 +217,10 @@ impl LogReader for MemoryLog {
     fn following(&self, after: Sequence) -> Result<Option<(Sequence, Bytes)>, LogError> {
         let range = (Bound::Excluded(after), Bound::Unbounded);
         Ok(self.contents().visible.range(range).next().map(|(first, bytes)| (*first, bytes.clone())))
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        self.contents().free_bytes
     }
 
     fn place(&self) -> Place {

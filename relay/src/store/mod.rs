@@ -1,10 +1,10 @@
 //! The store: one log of commits, and the engine's index over it in memory.
 //!
 //! ```text
-//!             submit                      one OS thread
-//!  sessions ─────────►  inbox (bounded) ──► Writer::step ──► Log (sled)
-//!  links    ◄── answers, after durable ──       │ publish
-//!                                               ▼
+//!             submit                      one OS thread       another
+//!  sessions ─────────►  inbox (bounded) ──►  Writer  ─ Order ─►  Scribe ──► Log (sled)
+//!  links    ◄── answers, after publish ──       │  ◄─ durable ─
+//!                                               ▼ publish
 //!  sessions, links, listeners ── view ──►  Replica (index)       read_log, entry ──► LogReader
 //! ```
 //!
@@ -22,8 +22,11 @@ pub mod writer;
 
 #[cfg(test)]
 mod compaction_tests;
+#[cfg(test)]
+mod flight_tests;
 mod ledger;
 mod opening;
+mod scribe;
 #[cfg(test)]
 mod tests;
 mod thread;
@@ -102,12 +105,13 @@ impl Store {
         clock: Arc<dyn Clock>,
         metrics: Metrics,
     ) -> Result<Self, OpenError> {
-        let writer = opening::open_writer(log, options.replica, options.run, options.limits, clock.now(), metrics)?;
+        let (writer, scribe) =
+            opening::open_writer(log, options.replica, options.run, options.limits, clock.now(), metrics)?;
         let (replica, poison, reader) = (writer.replica.clone(), writer.poison.clone(), writer.reader.clone());
         let max_places = options.limits.max_inbox_commands;
         let places = Arc::new(Semaphore::new(max_places));
         let metrics = writer.metrics.clone();
-        let thread::Started { inbox, published, bytes, ended } = thread::start(writer, clock.clone())?;
+        let thread::Started { inbox, published, bytes, ended } = thread::start(writer, scribe, clock.clone())?;
         let shared =
             Shared { replica, poison, reader, clock, inbox, places, max_places, published, bytes, ended, metrics };
         Ok(Self { shared: Arc::new(shared) })

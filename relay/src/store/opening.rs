@@ -1,7 +1,7 @@
 //! Opening: the log is read from its beginning to its end, and the index is what it says.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, OnceLock, RwLock},
     time::Duration,
 };
@@ -16,6 +16,7 @@ use super::{
     log::{Log, LogError, LogReader},
     options::{StoreLimits, StoreOptions},
     reader::Reader,
+    scribe::Scribe,
     sled_log::SledLog,
     writer::Writer,
 };
@@ -51,7 +52,7 @@ fn readable(log: &SledLog, options: &StoreOptions) -> Result<(), OpenError> {
     scan(log.reader().as_ref(), &mut replica, options.limits.progress_every).map(|_| ())
 }
 
-/// A writer over a log: replayed, and with a new run begun.
+/// A writer and the scribe of its log: replayed, and with a new run begun.
 pub(super) fn open_writer(
     mut log: Box<dyn Log>,
     config: ReplicaConfig,
@@ -59,7 +60,7 @@ pub(super) fn open_writer(
     limits: StoreLimits,
     now: Timestamp,
     metrics: Metrics,
-) -> Result<Writer, OpenError> {
+) -> Result<(Writer, Scribe), OpenError> {
     let reading = log.reader();
     let mut replica = Replica::new(config, run, now);
     let Scanned { commits, leftovers } = scan(reading.as_ref(), &mut replica, limits.progress_every)?;
@@ -70,15 +71,19 @@ pub(super) fn open_writer(
     if replica.head() > Sequence::ZERO {
         replica.start(run, now);
     }
-    Ok(Writer {
-        log,
+    let writer = Writer {
         replica: Arc::new(RwLock::new(replica)),
         poison: Arc::new(OnceLock::new()),
         reader: Reader::new(reading),
         ledger,
         limits,
+        commits: metrics.store(),
         metrics,
-    })
+        flying: VecDeque::new(),
+        rewriting: BTreeSet::new(),
+        unsettled: false,
+    };
+    Ok((writer, Scribe::new(log)))
 }
 
 struct Scanned {

@@ -51,6 +51,11 @@ impl Reader {
         Ok(read)
     }
 
+    /// Bytes that the log's storage has left; `None` where it can't tell.
+    pub(super) fn free_bytes(&self) -> Option<u64> {
+        self.log.free_bytes()
+    }
+
     /// The commit that covers `sequence`, and its first one.
     pub(super) fn commit_at(&self, sequence: Sequence) -> Result<(Sequence, Bytes), ReadError> {
         let failed = |reason: String| ReadError { sequence, reason };

@@ -142,10 +142,6 @@ impl Log for SledLog {
         if self.newest > Sequence::ZERO { self.note_newest() } else { Ok(()) }
     }
 
-    fn free_bytes(&self) -> Option<u64> {
-        free_bytes(self.directory.path())
-    }
-
     fn reader(&self) -> Arc<dyn LogReader> {
         Arc::new(SledReader { tree: self.tree.clone(), path: self.directory.log() })
     }
@@ -166,6 +162,11 @@ impl LogReader for SledReader {
 
     fn following(&self, after: Sequence) -> Result<Option<(Sequence, Bytes)>, LogError> {
         self.tree.get_gt(key(after)).map_err(engine_error)?.map(commit).transpose()
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        let stat = rustix::fs::statvfs(&self.path).ok()?;
+        Some(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
     fn place(&self) -> Place {
@@ -233,11 +234,6 @@ fn remove_half_snapshots(log: &Path) -> Result<(), OpenError> {
         }
     }
     Ok(())
-}
-
-fn free_bytes(path: &Path) -> Option<u64> {
-    let stat = rustix::fs::statvfs(path).ok()?;
-    Some(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
 fn key(first: Sequence) -> [u8; 8] {

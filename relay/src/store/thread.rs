@@ -1,24 +1,44 @@
-//! The writer's thread: takes what waits in the inbox, lets the writer step, tells the head, then answers.
+//! The writer's thread and the log's: the one takes what waits in the inbox, decides it in groups, publishes and answers;
+//! the other makes durable what was decided, in order, and tells when it is.
+//!
+//! ```text
+//!  inbox ─► waiting ─► stage ─► flying (at most MAX_FLYING) ──────────────► publish ─► head, answers
+//!                         │ Order                              ▲ Carried
+//!                         └────────────► the log's thread ─────┘
+//! ```
 
 use std::{
+    collections::VecDeque,
     sync::{Arc, Mutex, OnceLock, PoisonError, mpsc},
     thread,
     time::Duration,
 };
 
+use landbridge_protocol::position::Sequence;
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
-use super::{error::OpenError, writer::Writer};
+use super::{
+    error::OpenError,
+    scribe::{Order, Scribe},
+    writer::{Stepped, Writer},
+};
 use crate::{
-    clock::Clock,
-    engine::command::{Answer, Command, Decided, Published},
+    clock::{Clock, Stopwatch},
+    engine::command::{Command, Decided, Published},
     metrics::Bound,
 };
 
 /// How long an idle writer sleeps at most; only so that a wall clock that was set forward is noticed.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
+/// So long nothing must have come in before compaction takes more than keeps the log in bounds.
+const IDLE_AFTER: Duration = Duration::from_millis(20);
 /// For each byte appended, compaction may read so many: dead space is then taken as fast as it is made.
 const COMPACTION_PER_APPENDED: u64 = 2;
+/// Groups that are decided and not yet published: one that the disk takes, and one that waits for it.
+const MAX_FLYING: usize = 2;
+/// Housekeeping looks at all that is held, so it waits for a moment when no group is flying; after so many groups it
+/// does not wait any more, and the groups do.
+const HOUSEKEEP_AFTER_GROUPS: u32 = 16;
 
 /// Commands that are decided one after the other with none in between, and where the end of each is told.
 pub(super) struct Ordered {
@@ -26,25 +46,52 @@ pub(super) struct Ordered {
     pub(super) _places: OwnedSemaphorePermit,
 }
 
+enum Event {
+    Ordered(Ordered),
+    /// An order was carried out, or failed.
+    Carried {
+        what: Carried,
+        took: Duration,
+        end: Result<(), String>,
+    },
+    /// Nothing more comes in.
+    Close,
+}
+
+#[derive(Clone, Copy)]
+enum Carried {
+    Append,
+    Rewrite(Sequence),
+    Other,
+}
+
 /// The sending side of the inbox; places bound it.
-pub(super) struct Inbox(Mutex<Option<mpsc::Sender<Ordered>>>);
+pub(super) struct Inbox(Mutex<Option<mpsc::Sender<Event>>>);
 
 impl Inbox {
     /// Puts a command in; where the writer has ended, its answer's sender is dropped, which tells the caller.
     pub(super) fn send(&self, ordered: Ordered) {
         let inbox = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(Err(mpsc::SendError(ordered))) = inbox.as_ref().map(|inbox| inbox.send(ordered)) {
-            drop(ordered);
+        if let Some(Err(mpsc::SendError(event))) = inbox.as_ref().map(|inbox| inbox.send(Event::Ordered(ordered))) {
+            drop(event);
         }
     }
 
     /// Lets the writer end once it has taken what is in.
     pub(super) fn close(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let inbox = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // An error: it has ended already.
+        drop(inbox.map(|inbox| inbox.send(Event::Close)));
     }
 }
 
-/// A thread that runs, seen from outside.
+impl Drop for Inbox {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Threads that run, seen from outside.
 pub(super) struct Started {
     pub(super) inbox: Inbox,
     pub(super) published: watch::Receiver<Published>,
@@ -52,88 +99,235 @@ pub(super) struct Started {
     pub(super) ended: watch::Receiver<bool>,
 }
 
-/// Starts the thread. It ends when the inbox is closed, and when every [`super::Store`] is dropped.
-pub(super) fn start(writer: Writer, clock: Arc<dyn Clock>) -> Result<Started, OpenError> {
+/// Starts the threads. They end when the inbox is closed, and when every [`super::Store`] is dropped.
+pub(super) fn start(writer: Writer, scribe: Scribe, clock: Arc<dyn Clock>) -> Result<Started, OpenError> {
     let first = {
         let replica = writer.replica.read().unwrap_or_else(PoisonError::into_inner);
         Published { head: replica.head(), seen: replica.seen().clone() }
     };
-    let (inbox, commands) = mpsc::channel();
+    let (inbox, events) = mpsc::channel();
     let (publish, published) = watch::channel(first);
     let (tell_bytes, bytes) = watch::channel(writer.log_bytes());
     let (end, ended) = watch::channel(false);
-    let alarm = Alarm(writer.poison.clone());
-    let worker = Worker { writer, clock, commands, publish, tell_bytes };
+    let (orders, carry) = mpsc::channel();
+    let (alarm, log_alarm) = (Alarm::of(&writer, &inbox), Alarm::of(&writer, &inbox));
+    let carried = inbox.clone();
+    let log = thread::Builder::new().name("log".into()).spawn(move || {
+        let _alarm = log_alarm;
+        carry_out_all(scribe, &carry, &carried);
+    });
+    let log = log.map_err(OpenError::Thread)?;
+    let worker = Worker {
+        writer,
+        clock,
+        events,
+        orders,
+        publish,
+        tell_bytes,
+        waiting: VecDeque::new(),
+        waiting_commands: 0,
+        next: None,
+        answers: VecDeque::new(),
+        groups_since_due: 0,
+        owed_bytes: 0,
+        compacting: true,
+        idle: true,
+        open: true,
+    };
     let spawned = thread::Builder::new().name("writer".into()).spawn(move || {
         let _alarm = alarm;
         worker.run();
+        // The log's thread ends with the orders' sender; one that broke has told so by its alarm.
+        drop(log.join());
         end.send_replace(true);
     });
     spawned.map_err(OpenError::Thread)?;
     Ok(Started { inbox: Inbox(Mutex::new(Some(inbox))), published, bytes, ended })
 }
 
-/// A writer that breaks poisons the store: the relay says so, and is not ready any more.
-struct Alarm(Arc<OnceLock<String>>);
+fn carry_out_all(mut scribe: Scribe, orders: &mpsc::Receiver<Order>, events: &mpsc::Sender<Event>) {
+    for order in orders {
+        let what = match &order {
+            Order::Append { .. } => Carried::Append,
+            Order::Rewrite { first, .. } => Carried::Rewrite(*first),
+            Order::Settle | Order::Close { .. } => Carried::Other,
+        };
+        let watch = Stopwatch::start();
+        let closing = matches!(order, Order::Close { .. });
+        let end = scribe.carry_out(order);
+        if let (true, Err(error)) = (closing, &end) {
+            tracing::error!(%error, "the log was not closed in order; nothing that was answered is lost");
+        }
+        // Where the writer has ended nobody waits for it.
+        drop(events.send(Event::Carried { what, took: watch.elapsed(), end }));
+        if let Err(error) = scribe.tidy() {
+            drop(events.send(Event::Carried { what: Carried::Other, took: watch.elapsed(), end: Err(error) }));
+        }
+    }
+}
+
+/// A thread that breaks poisons the store: the relay says so, and is not ready any more.
+struct Alarm {
+    poison: Arc<OnceLock<String>>,
+    events: mpsc::Sender<Event>,
+}
+
+impl Alarm {
+    fn of(writer: &Writer, events: &mpsc::Sender<Event>) -> Self {
+        Self { poison: writer.poison.clone(), events: events.clone() }
+    }
+}
 
 impl Drop for Alarm {
     fn drop(&mut self) {
         if thread::panicking() {
-            self.0.get_or_init(|| "the writer broke; its last words are in the log".into());
+            let reason = self.poison.get_or_init(|| "the writer broke; its last words are in the log".into());
+            // The writer, if it is not the one that broke, is told, as it may wait for what never comes.
+            let end = Err(reason.clone());
+            drop(self.events.send(Event::Carried { what: Carried::Other, took: Duration::ZERO, end }));
         }
     }
 }
+
+type Answers = Vec<oneshot::Sender<Decided>>;
 
 struct Worker {
     writer: Writer,
     clock: Arc<dyn Clock>,
-    commands: mpsc::Receiver<Ordered>,
+    events: mpsc::Receiver<Event>,
+    orders: mpsc::Sender<Order>,
     publish: watch::Sender<Published>,
     tell_bytes: watch::Sender<(u64, u64)>,
+    waiting: VecDeque<Ordered>,
+    waiting_commands: usize,
+    /// A group that is put together and can't be decided yet.
+    next: Option<(Vec<Command>, Answers)>,
+    /// Of the groups that are flying.
+    answers: VecDeque<Answers>,
+    /// Groups that were decided since housekeeping was due.
+    groups_since_due: u32,
+    /// Bytes that compaction may read while there is other work.
+    owed_bytes: u64,
+    /// Whether compaction may find more.
+    compacting: bool,
+    /// Whether nothing has come in for a while.
+    idle: bool,
+    open: bool,
 }
 
 impl Worker {
     fn run(mut self) {
-        let mut compacting = true;
-        loop {
-            let first = match self.commands.recv_timeout(self.wait(compacting)) {
-                Ok(first) => Some(first),
-                Err(mpsc::RecvTimeoutError::Timeout) => None,
+        while self.open || self.is_busy() {
+            match self.events.recv_timeout(self.wait()) {
+                Ok(event) => self.take(event),
+                Err(mpsc::RecvTimeoutError::Timeout) => self.idle = true,
                 Err(mpsc::RecvTimeoutError::Disconnected) => break,
-            };
-            let budget = if let Some(first) = first {
-                let appended = self.group(first);
-                appended.saturating_mul(COMPACTION_PER_APPENDED)
-            } else {
-                self.writer.limits.compaction_step_bytes
-            };
-            self.housekeep();
-            compacting = budget > 0 && self.writer.compact(budget);
+            }
+            while let Ok(event) = self.events.try_recv() {
+                self.take(event);
+            }
+            self.decide();
+            self.compact();
             let bytes = self.writer.log_bytes();
             self.tell_bytes.send_if_modified(|told| std::mem::replace(told, bytes) != bytes);
         }
         let head = self.publish.borrow().head;
-        if let Err(error) = self.writer.close(head) {
-            tracing::error!(%error, "the log was not closed in order; nothing that was answered is lost");
+        if self.writer.refusal().is_none() {
+            self.order(Order::Close { head });
         }
     }
 
-    /// How long to wait for a command: not at all while there is something to do without one.
-    fn wait(&self, compacting: bool) -> Duration {
-        if compacting {
-            return Duration::ZERO;
+    fn is_busy(&self) -> bool {
+        self.next.is_some() || !self.waiting.is_empty() || !self.answers.is_empty()
+    }
+
+    /// How long to wait for an event: not at all while there is something to do without one.
+    fn wait(&self) -> Duration {
+        if self.writer.refusal().is_some() || !self.answers.is_empty() || !self.writer.rewriting.is_empty() {
+            return LONGEST_WAIT;
         }
+        let compaction = match (self.compacting, self.idle) {
+            (true, true) => Duration::ZERO,
+            (true, false) => IDLE_AFTER,
+            (false, _) => LONGEST_WAIT,
+        };
         let replica = self.writer.replica.read().unwrap_or_else(PoisonError::into_inner);
-        let now = self.clock.now();
-        replica.next_due().map_or(LONGEST_WAIT, |due| Duration::from(due.since(now)).min(LONGEST_WAIT))
+        let due = replica.next_due().map_or(LONGEST_WAIT, |due| Duration::from(due.since(self.clock.now())));
+        due.min(compaction)
     }
 
-    /// Decides all that waits, as much as a group takes. Gives the bytes that were appended.
-    fn group(&mut self, first: Ordered) -> u64 {
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Ordered(ordered) => {
+                self.idle = false;
+                self.waiting_commands += ordered.commands.len();
+                self.waiting.push_back(ordered);
+            }
+            Event::Carried { end: Err(reason), .. } => {
+                for stepped in self.writer.fail(reason) {
+                    self.end(stepped);
+                }
+            }
+            Event::Carried { what, took, end: Ok(()) } => match what {
+                Carried::Append => {
+                    self.writer.is_durable(took);
+                    self.publish();
+                }
+                Carried::Rewrite(first) => self.writer.is_rewritten(first),
+                Carried::Other => {}
+            },
+            Event::Close => self.open = false,
+        }
+    }
+
+    /// Decides what waits, as far as that may be: a group at once where nothing is flying, and the one after it while it
+    /// flies, once as many commands wait: deciding early must not make groups smaller.
+    fn decide(&mut self) {
+        let mut housekept = false;
+        loop {
+            if let Some(refusal) = self.writer.refusal() {
+                return self.refuse_all(&refusal);
+            }
+            let flying = self.answers.len();
+            let due = !housekept && self.is_due();
+            if due && flying == 0 {
+                housekept = true;
+                self.groups_since_due = 0;
+                self.stage(vec![Command::Housekeep], Vec::new());
+                continue;
+            }
+            if due && self.groups_since_due >= HOUSEKEEP_AFTER_GROUPS {
+                return;
+            }
+            if flying >= MAX_FLYING || (flying > 0 && self.next.is_none() && !self.as_many_wait()) {
+                return;
+            }
+            let Some((commands, answers)) = self.next.take().or_else(|| self.group()) else { return };
+            if self.writer.must_wait(&commands) {
+                self.next = Some((commands, answers));
+                return;
+            }
+            self.stage(commands, answers);
+            self.groups_since_due += u32::from(due);
+        }
+    }
+
+    fn as_many_wait(&self) -> bool {
+        let enough = self.writer.newest_commands().min(self.writer.limits.max_group_commands);
+        self.waiting_commands >= enough.max(1)
+    }
+
+    fn is_due(&self) -> bool {
+        let due = self.writer.replica.read().unwrap_or_else(PoisonError::into_inner).next_due();
+        due.is_some_and(|due| due <= self.clock.now())
+    }
+
+    /// All that waits, as much as a group takes.
+    fn group(&mut self) -> Option<(Vec<Command>, Answers)> {
         let limits = self.writer.limits;
         let (mut commands, mut answers, mut bytes) = (Vec::new(), Vec::new(), 0);
-        let mut next = Some(first);
-        while let Some(ordered) = next.take() {
+        while let Some(ordered) = self.waiting.pop_front() {
+            self.waiting_commands -= ordered.commands.len();
             for (command, answer) in ordered.commands {
                 bytes += weight(&command);
                 commands.push(command);
@@ -143,40 +337,82 @@ impl Worker {
                 self.writer.metrics.bound_hit(Bound::Commit);
                 break;
             }
-            // Empty or closed: either way the group is complete; a closed inbox is noticed by the next wait.
-            next = self.commands.try_recv().ok();
         }
-        let stepped = self.writer.step(commands, self.clock.now());
+        (!commands.is_empty()).then_some((commands, answers))
+    }
+
+    fn stage(&mut self, commands: Vec<Command>, answers: Answers) {
+        let order = self.writer.stage(commands, self.clock.now());
+        self.answers.push_back(answers);
+        match order {
+            Some(order) => self.order(order),
+            None => self.publish(),
+        }
+    }
+
+    fn order(&mut self, order: Order) {
+        if self.orders.send(order).is_err() {
+            for stepped in self.writer.fail("the log's thread has ended".into()) {
+                self.end(stepped);
+            }
+        }
+    }
+
+    /// Publishes the groups that are durable, in order: the head first, then the answers.
+    fn publish(&mut self) {
+        while let Some(stepped) = self.writer.publish() {
+            self.owed_bytes += stepped.appended_bytes.saturating_mul(COMPACTION_PER_APPENDED);
+            self.compacting |= stepped.appended_bytes > 0;
+            self.end(stepped);
+        }
+    }
+
+    fn end(&mut self, stepped: Stepped) {
         if let Some(published) = stepped.published {
             self.publish.send_replace(published);
+        }
+        let answers = self.answers.pop_front().unwrap_or_default();
+        if let (true, Some(Err(refusal))) = (answers.is_empty(), stepped.decided.first()) {
+            tracing::error!(%refusal, "housekeeping failed");
         }
         for (answer, decided) in answers.into_iter().zip(stepped.decided) {
             // Who asked may have gone; the command stands all the same.
             drop(answer.send(decided));
         }
-        stepped.appended_bytes
     }
 
-    /// Does what is owed to time, as long as there is more of it at once.
-    fn housekeep(&mut self) {
-        loop {
-            let now = self.clock.now();
-            let due = self.writer.replica.read().unwrap_or_else(PoisonError::into_inner).next_due();
-            if due.is_none_or(|due| due > now) || self.writer.poison.get().is_some() {
-                return;
-            }
-            let mut stepped = self.writer.step(vec![Command::Housekeep], now);
-            if let Some(published) = stepped.published {
-                self.publish.send_replace(published);
-            }
-            match stepped.decided.pop() {
-                Some(Ok(Answer::Housekept { more: true })) => {}
-                Some(Err(refusal)) => {
-                    tracing::error!(%refusal, "housekeeping failed");
-                    return;
+    fn refuse_all(&mut self, refusal: &landbridge_protocol::error::Refusal) {
+        let waiting = self.waiting.drain(..).flat_map(|ordered| ordered.commands).map(|(_, answer)| answer);
+        let next = self.next.take().into_iter().flat_map(|(_, answers)| answers);
+        for answer in next.chain(waiting) {
+            drop(answer.send(Err(refusal.clone())));
+        }
+        self.waiting_commands = 0;
+    }
+
+    /// Lets compaction go on: as far as what was appended allows, or by steps while nothing else is to do.
+    fn compact(&mut self) {
+        let idle = self.idle && !self.is_busy();
+        if self.writer.refusal().is_some() || !self.compacting || !self.writer.rewriting.is_empty() {
+            return;
+        }
+        let budget = if idle { self.writer.limits.compaction_step_bytes } else { self.owed_bytes };
+        match self.writer.compact(budget, idle) {
+            Ok(compacted) => {
+                self.owed_bytes = self.owed_bytes.saturating_sub(compacted.read_bytes);
+                let found_none = compacted.read_bytes == 0 && budget > 0;
+                if found_none {
+                    // It does not save for later what it has no use for now.
+                    self.owed_bytes = 0;
+                    self.compacting = !idle;
                 }
-                _ => return,
+                compacted.orders.into_iter().for_each(|order| self.order(order));
+                if found_none && idle && self.writer.unsettled {
+                    self.writer.unsettled = false;
+                    self.order(Order::Settle);
+                }
             }
+            Err(reason) => self.writer.fail(reason).into_iter().for_each(|stepped| self.end(stepped)),
         }
     }
 }

@@ -1,14 +1,19 @@
 //! The writer: the one door to the log and the index. A state machine; a thread runs it in production, a test by hand.
 //!
 //! ```text
-//! commands ─ decide each on index + group so far ─ append ─ flush ─ publish to the index ─ (head, answers: the caller)
+//! commands ─ stage: decide each on index, groups in flight and group so far ─► Order ─► scribe: append, flush
+//!                                                                                           │ durable
+//! (head, answers: the caller) ◄─ publish to the index, groups in order ◄────────────────────┘
 //! ```
 //!
-//! A commit that fails poisons it: that group and all later commands are refused, and the log is not touched again.
+//! While a group is made durable, the next one is decided on top of it; nothing of it can be seen before all groups before
+//! it are published. A commit that fails poisons the writer: its group, those decided on top of it and all later commands
+//! are refused, and the log is not touched again.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, OnceLock, RwLock},
+    time::Duration,
 };
 
 use landbridge_protocol::{
@@ -23,31 +28,43 @@ use landbridge_protocol::{
 use super::{
     encoding,
     ledger::{Ledger, Use},
-    log::{Log, LogError},
     options::StoreLimits,
     reader::Reader,
+    scribe::Order,
 };
 use crate::{
-    clock::Stopwatch,
     engine::{
         command::{Command, Decided, Published},
         group::Staged,
         header::{Commit, LogRecord},
         replica::Replica,
-        slot::is_below,
     },
-    metrics::{Bound, Metrics},
+    metrics::{Bound, Metrics, StoreMetrics},
 };
 
 /// See the module.
 pub struct Writer {
-    pub(super) log: Box<dyn Log>,
     pub(super) replica: Arc<RwLock<Replica>>,
     pub(super) poison: Arc<OnceLock<String>>,
     pub(super) reader: Reader,
     pub(super) ledger: Ledger,
     pub(super) limits: StoreLimits,
     pub(super) metrics: Metrics,
+    pub(super) commits: StoreMetrics,
+    /// Groups that are decided and not yet published, oldest first.
+    pub(super) flying: VecDeque<Flying>,
+    /// Commits whose rewrite is ordered and not yet carried out: in the log they are still as they were.
+    pub(super) rewriting: BTreeSet<Sequence>,
+    /// Whether something rewritten may not be durable yet.
+    pub(super) unsettled: bool,
+}
+
+/// A group that is decided and not yet published.
+pub(super) struct Flying {
+    decided: Vec<Decided>,
+    staged: Staged,
+    usage: Option<(Sequence, Use)>,
+    pub(super) is_durable: bool,
 }
 
 /// What a group of commands came to.
@@ -61,17 +78,37 @@ pub struct Stepped {
     pub appended_bytes: u64,
 }
 
+/// What one go of compaction amounts to.
+#[derive(Debug, Default)]
+pub(super) struct Compacted {
+    /// To be carried out.
+    pub(super) orders: Vec<Order>,
+    /// Bytes of the commits that were read for it.
+    pub(super) read_bytes: u64,
+}
+
 impl Writer {
-    /// Decides the commands, makes durable what they amount to, and publishes it.
-    pub fn step(&mut self, commands: Vec<Command>, now: Timestamp) -> Stepped {
-        let count = commands.len();
-        if let Some(reason) = self.poison.get() {
-            return Stepped::refused(count, &poisoned(reason));
+    /// Whether the commands must wait until all groups before them are published.
+    pub(super) fn must_wait(&self, commands: &[Command]) -> bool {
+        if self.flying.is_empty() {
+            return false;
         }
-        let full = self.log.free_bytes().is_some_and(|free| free < self.limits.min_free_bytes);
+        let replica = self.replica.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+        // A cache that is not declared here gets its merge with the first record of it: what comes next goes by that.
+        let opens = |command: &Command| match command {
+            Command::Apply { batch, .. } => batch.records.iter().any(|record| !replica.declares(&record.cache)),
+            other => other.needs_all_published(),
+        };
+        commands.iter().any(opens) || self.flying.iter().any(|group| group.staged.opens_undeclared(&replica))
+    }
+
+    /// Decides the commands on top of all that is decided. Gives what the log has to do before the group can be published;
+    /// `None`: nothing.
+    pub(super) fn stage(&mut self, commands: Vec<Command>, now: Timestamp) -> Option<Order> {
+        let full = self.reader.free_bytes().is_some_and(|free| free < self.limits.min_free_bytes);
         let (decided, staged) = {
             let replica = self.replica.read().unwrap_or_else(|poisoned| poisoned.into_inner());
-            let mut group = replica.begin(now);
+            let mut group = replica.begin_after(self.flying.iter().map(|group| &group.staged), now);
             let decide = |command: Command| match full && needs_room(&command) {
                 true => {
                     self.metrics.bound_hit(Bound::FreeBytes);
@@ -82,43 +119,63 @@ impl Writer {
             let decided: Vec<Decided> = commands.into_iter().map(decide).collect();
             (decided, group.finish())
         };
-        match self.commit(staged) {
-            Ok((published, appended_bytes)) => Stepped { decided, published: Some(published), appended_bytes },
-            Err(error) => {
-                let reason = error.to_string();
-                tracing::error!(%reason, "a commit failed: the store takes no more writes until the relay is restarted");
-                let refusal = poisoned(self.poison.get_or_init(|| reason));
-                Stepped::refused(count, &refusal)
-            }
-        }
-    }
-
-    fn commit(&mut self, staged: Staged) -> Result<(Published, u64), LogError> {
+        let mut order = None;
         let mut usage = None;
         if let Some(commit) = &staged.commit {
-            let began = Stopwatch::start();
             let bytes = encoding::encode(commit);
-            usage = Some((commit.header.first, commit.header.last, bytes.len() as u64, commit.records.len() as u32));
-            self.log.append(commit.header.first, bytes)?;
-            self.log.flush()?;
-            self.metrics.store().committed(commit.records.len(), began.elapsed());
+            let (first, records, live) = (commit.header.first, commit.records.len() as u32, staged.held() as u32);
+            let length = bytes.len() as u64;
+            usage = Some((first, Use { last: commit.header.last, bytes: length, records, live, stuck: 0 }));
+            order = Some(Order::Append { first, bytes });
+        }
+        self.flying.push_back(Flying { decided, staged, usage, is_durable: order.is_none() });
+        order
+    }
+
+    /// The oldest commit that was not durable is; that took so long.
+    pub(super) fn is_durable(&mut self, took: Duration) {
+        if let Some(group) = self.flying.iter_mut().find(|group| !group.is_durable) {
+            group.is_durable = true;
+            let records = group.usage.map_or(0, |(_, usage)| usage.records as usize);
+            self.commits.committed(records, took);
+        }
+        self.unsettled = !self.rewriting.is_empty();
+    }
+
+    /// Publishes the oldest group, where it is durable.
+    pub(super) fn publish(&mut self) -> Option<Stepped> {
+        let Flying { decided, staged, usage, .. } = self.flying.pop_front_if(|group| group.is_durable)?;
+        if let Some(commit) = &staged.commit {
             self.count_expirations(commit);
         }
+        let mut outdone = Vec::new();
         let mut replica = self.replica.write().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let died = outdone(&replica, &staged);
-        let commit = staged.commit.clone();
-        let published = replica.publish(staged);
-        for sequence in died {
-            self.ledger.died(sequence);
+        let published = replica.publish_over(staged, &mut outdone);
+        drop(replica);
+        self.ledger.died(outdone);
+        let mut appended_bytes = 0;
+        if let Some((first, usage)) = usage {
+            appended_bytes = usage.bytes;
+            self.ledger.put(first, usage);
         }
-        let mut appended = 0;
-        if let (Some(commit), Some((first, last, bytes, records))) = (commit, usage) {
-            let live = commit.records.iter().filter(|(at, record)| is_held(&replica, *at, record)).count() as u32;
-            let stuck = 0;
-            self.ledger.put(first, Use { last, bytes, records, live, stuck });
-            appended = bytes;
-        }
-        Ok((published, appended))
+        Some(Stepped { decided, published: Some(published), appended_bytes })
+    }
+
+    /// The log failed: the store takes no more writes. Gives the end of all groups that were not published.
+    pub(super) fn fail(&mut self, reason: String) -> Vec<Stepped> {
+        tracing::error!(%reason, "the log failed: the store takes no more writes until the relay is restarted");
+        let refusal = poisoned(self.poison.get_or_init(|| reason));
+        self.flying.drain(..).map(|group| Stepped::refused(group.decided.len(), &refusal)).collect()
+    }
+
+    /// Why no more commands are taken, where none are.
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        self.poison.get().map(|reason| poisoned(reason))
+    }
+
+    /// Commands in the newest group that is not yet published.
+    pub(super) fn newest_commands(&self) -> usize {
+        self.flying.back().map_or(0, |group| group.decided.len())
     }
 
     fn count_expirations(&self, commit: &Commit) {
@@ -133,40 +190,28 @@ impl Writer {
         }
     }
 
-    /// Rewrites some commits that are half dead or small, about `budget` bytes of them. Tells whether there may be more.
-    /// A failure poisons, as in [`Writer::step`].
-    pub fn compact(&mut self, budget: u64) -> bool {
-        if self.poison.get().is_some() {
-            return false;
+    /// Looks for commits that are half dead or small, about `budget` bytes of them, and makes of them what they are to be.
+    /// While there is other work (`idle` is off), only what keeps the log in bounds.
+    pub(super) fn compact(&mut self, budget: u64, idle: bool) -> Result<Compacted, String> {
+        let mut compacted = Compacted::default();
+        while compacted.read_bytes < budget {
+            let Some(plan) = self.ledger.plan(idle) else { break };
+            // Those are still in the log as they were before.
+            if plan.iter().any(|(first, _)| self.rewriting.contains(first)) {
+                break;
+            }
+            compacted.read_bytes += plan.iter().map(|(_, usage)| usage.bytes).sum::<u64>().max(1);
+            compacted.orders.push(self.rewrite(&plan)?);
         }
-        self.try_compact(budget).unwrap_or_else(|reason| {
-            tracing::error!(%reason, "compaction failed: the store takes no more writes until the relay is restarted");
-            self.poison.get_or_init(|| reason);
-            false
-        })
+        Ok(compacted)
     }
 
-    fn try_compact(&mut self, budget: u64) -> Result<bool, String> {
-        let mut read_bytes = 0;
-        let mut merged = Vec::new();
-        while read_bytes < budget {
-            let Some(plan) = self.ledger.plan() else { break };
-            read_bytes += plan.iter().map(|(_, usage)| usage.bytes).sum::<u64>().max(1);
-            self.rewrite(&plan)?;
-            merged.extend(plan.iter().skip(1).map(|(first, _)| *first));
-        }
-        if read_bytes == 0 {
-            return Ok(false);
-        }
-        // What was merged must be durable in its new place before it goes from the old one.
-        self.log.flush().map_err(|error| error.to_string())?;
-        for first in merged {
-            self.log.remove(first).map_err(|error| error.to_string())?;
-        }
-        Ok(read_bytes >= budget)
+    /// The rewrite of the commit under `first` is carried out.
+    pub(super) fn is_rewritten(&mut self, first: Sequence) {
+        self.rewriting.remove(&first);
     }
 
-    pub(super) fn rewrite(&mut self, plan: &[(Sequence, Use)]) -> Result<(), String> {
+    pub(super) fn rewrite(&mut self, plan: &[(Sequence, Use)]) -> Result<Order, String> {
         let (first, _) = plan[0];
         let mut whole: Option<Commit> = None;
         for (at, _) in plan {
@@ -180,7 +225,7 @@ impl Writer {
             // Headers are cumulative: the last one's says all that the others do.
             whole = Some(Commit { header: commit.header, records });
         }
-        let Some(mut commit) = whole else { return Ok(()) };
+        let mut commit = whole.ok_or("a rewrite of no commits")?;
         commit.header.first = first;
         let below_low_water = first <= self.ledger.low_water();
         let replica = self.replica.read().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -192,17 +237,13 @@ impl Writer {
         let records = commit.records.len() as u32;
         let bytes = encoding::encode(&commit);
         let usage = Use { last: commit.header.last, bytes: bytes.len() as u64, records, live, stuck: records - live };
-        self.log.rewrite(first, bytes).map_err(|error| error.to_string())?;
         for (at, _) in plan {
             self.ledger.take(*at);
         }
         self.ledger.put(first, usage);
-        Ok(())
-    }
-
-    /// The end in order.
-    pub fn close(&mut self, head: Sequence) -> Result<(), LogError> {
-        if self.poison.get().is_some() { Ok(()) } else { self.log.close(head) }
+        self.rewriting.insert(first);
+        self.unsettled = true;
+        Ok(Order::Rewrite { first, bytes, merged: plan.iter().skip(1).map(|(first, _)| *first).collect() })
     }
 
     /// Bytes of what is held, and of what compaction may take, about.
@@ -247,22 +288,6 @@ fn keep_needed(replica: &Replica, at: Sequence, record: &mut LogRecord) -> bool 
         *record = LogRecord::Forgotten { cache: cache.clone(), key: key.clone() };
     }
     true
-}
-
-// The places of what the group supersedes, drops or clears.
-fn outdone(replica: &Replica, staged: &Staged) -> HashSet<Sequence> {
-    let mut outdone = HashSet::new();
-    for (cache, change) in &staged.changes {
-        if let Some(clear) = change.clear {
-            let below =
-                |slot: &crate::engine::slot::Slot| is_below(change.merge, &clear.version, &slot.version, &slot.birth);
-            let held = replica.index.range(cache, None, None).map(|(_, slot)| slot).filter(below);
-            outdone.extend(held.chain(replica.clear_of(cache)).map(|slot| slot.sequence));
-        }
-        let changed = change.keys.keys().filter_map(|key| replica.slot(cache, key));
-        outdone.extend(changed.map(|slot| slot.sequence));
-    }
-    outdone
 }
 
 fn needs_room(command: &Command) -> bool {

@@ -1,0 +1,94 @@
+//! The log's own end: carries out what the writer orders, in the order in which it was ordered, and decides nothing.
+//!
+//! It runs in a thread of its own, so that the writer decides the next group while the disk takes the last one. What a
+//! rewrite has taken over from other commits goes from its old place only after a flush has made the new one durable; it
+//! waits for the next commit's.
+
+use std::mem;
+
+use bytes::Bytes;
+use landbridge_protocol::position::Sequence;
+
+use super::log::{Log, LogError};
+
+/// What the log is to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Adds a commit and makes it durable, with all that was ordered before.
+    Append {
+        /// Its first sequence.
+        first: Sequence,
+        /// Its bytes.
+        bytes: Bytes,
+    },
+    /// Puts a commit in place of one or more.
+    Rewrite {
+        /// The first sequence of all of them.
+        first: Sequence,
+        /// The new bytes.
+        bytes: Bytes,
+        /// Those that it has taken in: they go once the new one is durable.
+        merged: Vec<Sequence>,
+    },
+    /// Makes durable what was rewritten, where no commit is at hand that would.
+    Settle,
+    /// Ends the log in order.
+    Close {
+        /// The head.
+        head: Sequence,
+    },
+}
+
+/// See the module.
+pub(super) struct Scribe {
+    log: Box<dyn Log>,
+    /// Taken in by rewrites that are not known to be durable.
+    merged: Vec<Sequence>,
+    /// Taken in by rewrites that are.
+    outlived: Vec<Sequence>,
+    /// Why nothing is done any more.
+    failed: Option<String>,
+}
+
+impl Scribe {
+    pub(super) fn new(log: Box<dyn Log>) -> Self {
+        Self { log, merged: Vec::new(), outlived: Vec::new(), failed: None }
+    }
+
+    /// Does what was ordered. After a failure the log is not touched again, and every order fails.
+    pub(super) fn carry_out(&mut self, order: Order) -> Result<(), String> {
+        self.guarded(|scribe| match order {
+            Order::Append { first, bytes } => {
+                scribe.log.append(first, bytes)?;
+                scribe.flush()
+            }
+            Order::Rewrite { first, bytes, merged } => {
+                scribe.log.rewrite(first, bytes)?;
+                scribe.merged.extend(merged);
+                Ok(())
+            }
+            Order::Settle => scribe.flush(),
+            Order::Close { head } => scribe.log.close(head),
+        })
+    }
+
+    /// Takes out what has outlived its use. Nobody waits for it: it comes after those who wait for an order were told.
+    pub(super) fn tidy(&mut self) -> Result<(), String> {
+        self.guarded(|scribe| {
+            mem::take(&mut scribe.outlived).into_iter().try_for_each(|first| scribe.log.remove(first))
+        })
+    }
+
+    fn flush(&mut self) -> Result<(), LogError> {
+        self.log.flush()?;
+        self.outlived.append(&mut self.merged);
+        Ok(())
+    }
+
+    fn guarded(&mut self, act: impl FnOnce(&mut Self) -> Result<(), LogError>) -> Result<(), String> {
+        if let Some(reason) = &self.failed {
+            return Err(reason.clone());
+        }
+        act(self).map_err(|error| self.failed.insert(error.to_string()).clone())
+    }
+}
