@@ -257,6 +257,7 @@ async fn main() {
     let mut at = 3 * KEYS;
     store_round(&store, 0, at / 1000, 1000).await;
     store.shutdown().await;
+    drop(store);
     bare.replay(&take());
     println!("medians of {rounds} rounds of {commits} commits; microseconds are of processor time");
     println!(
