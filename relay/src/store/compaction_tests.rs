@@ -24,13 +24,11 @@ use super::{
     scribe::Order,
     tests::{Open, config, now, open},
 };
-use crate::{
-    engine::{
-        command::{Command, Decided},
-        header::PeerCursor,
-        replica::{Replica, ReplicaConfig, digest_of},
-        slot::Slot,
-    },
+use crate::engine::{
+    command::{Command, Decided},
+    header::PeerCursor,
+    replica::{Replica, ReplicaConfig, digest_of},
+    slot::Slot,
 };
 
 const CACHES: [&str; 2] = ["sessions", "work"];
