@@ -36,7 +36,7 @@ pub struct Round {
 }
 
 /// What a listener knows of each key by events alone.
-type Heard = BTreeMap<String, Bytes>;
+pub type Heard = BTreeMap<String, Bytes>;
 
 /// Runs `rounds` rounds with moments and values drawn from `seed`; tells each.
 ///
@@ -86,7 +86,10 @@ pub async fn run(rounds: u32, seed: u64, mut tell: impl FnMut(Round)) {
 }
 
 /// A node that listens from the beginning to the end, through all restarts.
-async fn listen(node: &Client) -> (watch::Receiver<Heard>, JoinHandle<()>) {
+///
+/// # Panics
+/// When it can't begin to.
+pub async fn listen(node: &Client) -> (watch::Receiver<Heard>, JoinHandle<()>) {
     let cache = node.raw(CACHE).expect("a cache's name");
     let mut listener = cache.listen().snapshot().start_raw().await.expect("a listener");
     let (tell, heard) = watch::channel(Heard::new());
@@ -109,7 +112,15 @@ async fn listen(node: &Client) -> (watch::Receiver<Heard>, JoinHandle<()>) {
 }
 
 /// Waits until both relays and both listeners hold exactly what was acknowledged.
-async fn verify(nodes: &[Client], listeners: &[(watch::Receiver<Heard>, JoinHandle<()>)], known: &Known, round: u32) {
+///
+/// # Panics
+/// When they don't in time.
+pub async fn verify(
+    nodes: &[Client],
+    listeners: &[(watch::Receiver<Heard>, JoinHandle<()>)],
+    known: &Known,
+    round: u32,
+) {
     let expected: Heard = known.iter().filter_map(|(k, v)| Some((k.clone(), v.clone()?))).collect();
     for at in 0..2 {
         let what = format!("round {round}: every acknowledged state at {}", SITES[at]);

@@ -7,6 +7,7 @@
 pub mod crash;
 pub mod explorer;
 pub mod load;
+pub mod next;
 pub mod patience;
 pub mod ports;
 pub mod relay;

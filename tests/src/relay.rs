@@ -38,9 +38,17 @@ impl RelayProcess {
     /// # Panics
     /// When the process can't be started.
     pub fn spawn(config: &Path, extra: &[&str]) -> Self {
+        Self::spawn_as(&binary(), config, extra)
+    }
+
+    /// As [`RelayProcess::spawn`], of another binary.
+    ///
+    /// # Panics
+    /// When the process can't be started.
+    pub fn spawn_as(binary: &Path, config: &Path, extra: &[&str]) -> Self {
         let log = config.with_extension("log");
         let errors = OpenOptions::new().create(true).append(true).open(&log).expect("the test's directory is writable");
-        let child = Command::new(binary())
+        let child = Command::new(binary)
             .arg("run")
             .arg("--config")
             .arg(config)
@@ -51,7 +59,7 @@ impl RelayProcess {
             .kill_on_drop(true)
             .spawn()
             .unwrap_or_else(|e| {
-                panic!("{} can't be started: {e}; `cargo test --workspace` builds it", binary().display())
+                panic!("{} can't be started: {e}; `cargo test --workspace` builds it", binary.display())
             });
         Self { child, log }
     }

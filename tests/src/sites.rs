@@ -1,6 +1,9 @@
 //! Two sites or three on loopback: directories, certificates, configurations, profiles, and the relays' processes.
 
-use std::{array, fs, path::PathBuf};
+use std::{
+    array, fs,
+    path::{Path, PathBuf},
+};
 
 use landbridge_client::{Client, Profile};
 use landbridge_protocol::{
@@ -139,6 +142,11 @@ impl<const N: usize> Sites<N> {
         self.relays[at] = Some(RelayProcess::spawn(&self.config(at), &[]));
     }
 
+    /// As [`Sites::spawn`], of another binary.
+    pub fn spawn_as(&mut self, binary: &Path, at: usize) {
+        self.relays[at] = Some(RelayProcess::spawn_as(binary, &self.config(at), &[]));
+    }
+
     /// The running relay.
     ///
     /// # Panics
@@ -193,7 +201,15 @@ impl<const N: usize> Sites<N> {
     /// # Panics
     /// When the binary can't be run.
     pub async fn command(&self, at: usize, args: &[&str]) -> (Option<i32>, String, String) {
-        let output = tokio::process::Command::new(crate::relay::binary())
+        self.command_of(&crate::relay::binary(), at, args).await
+    }
+
+    /// As [`Sites::command`], of another binary.
+    ///
+    /// # Panics
+    /// When it can't be run.
+    pub async fn command_of(&self, binary: &Path, at: usize, args: &[&str]) -> (Option<i32>, String, String) {
+        let output = tokio::process::Command::new(binary)
             .args(args)
             .env("LANDBRIDGE_PROFILE", self.profile(at, "operator"))
             .kill_on_drop(true)

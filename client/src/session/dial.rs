@@ -10,7 +10,7 @@ use std::{
 };
 
 use landbridge_protocol::frame::{
-    NodeToRelay, PROTOCOL_VERSION, RelayToNode,
+    NodeToRelay, OLDEST_PROTOCOL_VERSION, PROTOCOL_VERSION, RelayToNode, check_version,
     node::{Hello, Welcome},
 };
 use quinn::{ClientConfig, Endpoint, IdleTimeout, TransportConfig, VarInt};
@@ -90,6 +90,7 @@ async fn begin(
         }
         _ => return Err(control.incoming.fault("no welcome in answer to a hello".to_owned())),
     };
+    check_version(welcome.version).map_err(|error| control.incoming.refused(error))?;
     let (mut senders, mut lanes) = (Vec::new(), Vec::new());
     for _ in 0..LANES {
         let (sender, commands) = mpsc::channel(lane::INBOX);
@@ -100,6 +101,7 @@ async fn begin(
         number,
         relay: Arc::clone(&relay.address),
         site: welcome.site,
+        version: welcome.version,
         connection: connection.clone(),
         max_frame_bytes: welcome.max_frame_bytes as usize,
         lanes: senders,
@@ -112,7 +114,7 @@ async fn begin(
 
 fn hello(settings: &Settings, relay: &Relay) -> Hello {
     Hello {
-        version_min: PROTOCOL_VERSION,
+        version_min: OLDEST_PROTOCOL_VERSION,
         version_max: PROTOCOL_VERSION,
         site: relay.site,
         home: settings.home(),

@@ -141,7 +141,7 @@ impl Driver {
         let Dialled { session, welcome, control, lanes, connection } = dialled;
         self.route.connected();
         self.backoff.reset();
-        tracing::debug!(relay = %session.relay, site = %session.site(), "session begun");
+        tracing::debug!(relay = %session.relay, site = %session.site(), version = session.version, "session begun");
         self.site_view.send_replace(welcome.site_view);
         self.relay_view.send_replace(welcome.relay_view);
         self.link.send_replace(Link::Up(Arc::clone(&session)));

@@ -62,6 +62,8 @@ pub(crate) struct Session {
     pub(crate) number: u64,
     pub(crate) relay: Arc<str>,
     site: SiteName,
+    /// The protocol version that was agreed on: nothing that a later one has brought is sent.
+    version: u16,
     connection: quinn::Connection,
     max_frame_bytes: usize,
     lanes: Vec<mpsc::Sender<lane::Command>>,

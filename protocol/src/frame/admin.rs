@@ -128,6 +128,12 @@ pub struct LinkReport {
     pub lag_seconds: f64,
     /// The peer's wall clock less this relay's, in milliseconds, where known.
     pub skew_ms: Option<i64>,
+    /// The protocol version that the link speaks, once the peer has answered.
+    #[serde(default)]
+    pub version: Option<u16>,
+    /// The peer's software, once it has answered.
+    #[serde(default)]
+    pub software: Option<String>,
 }
 
 /// One cache.

@@ -10,15 +10,14 @@ mod conversation;
 pub mod kind;
 pub mod node;
 pub mod peer;
+mod versions;
 
 pub use codec::{FrameCodec, FrameError, MAX_FRAME_BYTES, RawFrame};
 pub use conversation::{FromAdmin, NodeToRelay, ReceiverToSender, RelayToNode, SenderToReceiver, ToAdmin};
 pub use kind::FrameKind;
+pub use versions::{OLDEST_PROTOCOL_VERSION, PROTOCOL_VERSION, check_version, common_version};
 
 use crate::error::{ErrorCode, Refusal};
-
-/// Version of the protocol that this build speaks; hellos carry the range that their sender speaks.
-pub const PROTOCOL_VERSION: u16 = 1;
 
 /// ALPN of application nodes.
 pub const ALPN_NODE: &[u8] = b"landbridge-node/1";

@@ -290,6 +290,8 @@ fn link(d: &mut Draw) -> admin::LinkReport {
         lag_changes: d.number(),
         lag_seconds: f64::from(d.small()) / 8.0,
         skew_ms: d.maybe(|d| -i64::from(d.small())),
+        version: d.maybe(|d| d.small() as u16),
+        software: d.maybe(|d| d.text()),
     }
 }
 

@@ -8,8 +8,9 @@ use bytes::BytesMut;
 use landbridge_protocol::{
     error::{ErrorCode, Refusal},
     frame::{
-        FrameCodec, FrameError, FromAdmin, PROTOCOL_VERSION, RawFrame, ToAdmin,
+        FrameCodec, FrameError, FromAdmin, RawFrame, ToAdmin,
         admin::{Hello, LinkReport, Report, Request, Status, Welcome},
+        common_version,
     },
     name::SiteName,
 };
@@ -69,8 +70,8 @@ async fn converse<O: Operated>(
     let Some(raw) = next(&mut from, &mut buffer).await? else { return Ok(()) };
     let no_hello = || Refusal::new(ErrorCode::Malformed, "the first frame of a connection is its hello");
     let ToAdmin::Hello(hello) = decode(&raw)? else { return Err(no_hello()) };
-    check(&hello, site)?;
-    say(&mut to, raw.request, &FromAdmin::Welcome(Welcome { version: PROTOCOL_VERSION, site })).await?;
+    let version = check(&hello, site)?;
+    say(&mut to, raw.request, &FromAdmin::Welcome(Welcome { version, site })).await?;
     while let Some(raw) = next(&mut from, &mut buffer).await? {
         let done = match ToAdmin::decode(&raw) {
             Ok(ToAdmin::Request(request)) => answer(operated, request).await,
@@ -90,17 +91,14 @@ async fn answer<O: Operated>(operated: &O, request: Request) -> Result<Report, R
     }
 }
 
-fn check(hello: &Hello, site: SiteName) -> Result<(), Refusal> {
-    if !(hello.version_min..=hello.version_max).contains(&PROTOCOL_VERSION) {
-        let (min, max) = (hello.version_min, hello.version_max);
-        let text = format!("this relay speaks protocol version {PROTOCOL_VERSION}, the command {min} to {max}");
-        return Err(Refusal::new(ErrorCode::VersionTooNew, text));
-    }
+/// The protocol version of the connection.
+fn check(hello: &Hello, site: SiteName) -> Result<u16, Refusal> {
+    let version = common_version(hello.version_min, hello.version_max)?;
     if hello.site != site {
         let text = format!("this is the relay of {site}, not of {}; correct the site or the address", hello.site);
         return Err(Refusal::new(ErrorCode::WrongSite, text));
     }
-    Ok(())
+    Ok(version)
 }
 
 fn decode(raw: &RawFrame) -> Result<ToAdmin, Refusal> {

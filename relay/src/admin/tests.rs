@@ -1,5 +1,6 @@
 //! Conversations over a pipe.
 
+use landbridge_protocol::frame::PROTOCOL_VERSION;
 use tokio::io::DuplexStream;
 
 use super::*;
@@ -28,6 +29,8 @@ impl Operated for Relay {
             lag_changes: 0,
             lag_seconds: 0.0,
             skew_ms: None,
+            version: None,
+            software: None,
         })
     }
 }

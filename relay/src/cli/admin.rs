@@ -4,8 +4,9 @@ use bytes::BytesMut;
 use landbridge_client::Profile;
 use landbridge_protocol::{
     frame::{
-        ALPN_ADMIN, FromAdmin, MAX_FRAME_BYTES, PROTOCOL_VERSION, ToAdmin,
+        ALPN_ADMIN, FromAdmin, MAX_FRAME_BYTES, OLDEST_PROTOCOL_VERSION, PROTOCOL_VERSION, ToAdmin,
         admin::{Hello, LinkReport, Report, Request, Status},
+        check_version,
     },
     name::SiteName,
 };
@@ -57,13 +58,16 @@ impl Operator {
         let frames = FrameReader::new(receive, MAX_FRAME_BYTES);
         let mut operator = Self { connection, dialler, send, frames, relay: profile.relay.clone() };
         let hello = Hello {
-            version_min: PROTOCOL_VERSION,
+            version_min: OLDEST_PROTOCOL_VERSION,
             version_max: PROTOCOL_VERSION,
             site: profile.site,
             software: concat!("landbridge ", env!("CARGO_PKG_VERSION")).into(),
         };
         match operator.exchange(&ToAdmin::Hello(hello)).await? {
-            FromAdmin::Welcome(_) => Ok(operator),
+            FromAdmin::Welcome(welcome) => {
+                check_version(welcome.version).map_err(|e| Failure::because(Exit::Usage, &e))?;
+                Ok(operator)
+            }
             other => Err(operator.unexpected(&other)),
         }
     }

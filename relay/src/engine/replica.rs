@@ -7,7 +7,10 @@ use std::{
 };
 
 use landbridge_protocol::{
-    frame::peer::{DropProposal, Introduction, Place},
+    frame::{
+        OLDEST_PROTOCOL_VERSION, PROTOCOL_VERSION,
+        peer::{DropProposal, Introduction, Place},
+    },
     name::{CacheName, SiteName},
     position::{Cursor, Sequence, Through},
     record::{Key, Merge, Record},
@@ -420,8 +423,8 @@ impl Replica {
     /// What this relay says of itself in a handshake.
     pub fn introduction(&self, now: Timestamp, software: &str) -> Introduction {
         Introduction {
-            version_min: 1,
-            version_max: 1,
+            version_min: OLDEST_PROTOCOL_VERSION,
+            version_max: PROTOCOL_VERSION,
             site: self.config.site,
             run: self.core.run,
             wall: now,

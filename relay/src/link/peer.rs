@@ -87,6 +87,7 @@ impl Peer {
             let skew_ms = replica.report(&self.site).and_then(|report| report.skew_ms);
             (sender.report(replica, now), skew_ms)
         });
+        let (version, software) = report.spoken.unzip();
         LinkReport {
             peer: self.site,
             address: self.address.clone(),
@@ -96,6 +97,8 @@ impl Peer {
             lag_changes: report.lag_changes,
             lag_seconds: report.lag.get() as f64 / 1000.0,
             skew_ms,
+            version,
+            software,
         }
     }
 

@@ -113,6 +113,8 @@ pub(crate) mod tests {
                 lag_changes: 3,
                 lag_seconds: 0.25,
                 skew_ms: Some(-1500),
+                version: Some(1),
+                software: Some("landbridge 0.1.0".into()),
             }],
             caches: vec![CacheReport {
                 name: CacheName::new("sessions").unwrap(),

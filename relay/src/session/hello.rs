@@ -2,7 +2,7 @@
 
 use landbridge_protocol::{
     error::{ErrorCode, Refusal},
-    frame::{PROTOCOL_VERSION, node::Hello},
+    frame::{common_version, node::Hello},
     name::{NodeName, SiteName},
 };
 
@@ -22,7 +22,7 @@ pub struct Introduced {
 /// Checks a hello against this relay's site and the names that the sender's certificate `bears`. The version comes first: who
 /// speaks another one can't be held to the rest.
 pub fn check(hello: &Hello, site: SiteName, bears: impl FnOnce(&NodeName) -> bool) -> Result<Introduced, Refusal> {
-    let version = version(hello.version_min, hello.version_max)?;
+    let version = common_version(hello.version_min, hello.version_max)?;
     if hello.site != site {
         let text = format!("this is the relay of {site}, not of {}; correct the site or the address", hello.site);
         return Err(Refusal::new(ErrorCode::WrongSite, text));
@@ -36,21 +36,10 @@ pub fn check(hello: &Hello, site: SiteName, bears: impl FnOnce(&NodeName) -> boo
     Ok(Introduced { version, node: hello.node.clone(), home: hello.home, member })
 }
 
-/// The newest version that both speak.
-fn version(min: u16, max: u16) -> Result<u16, Refusal> {
-    if min > max {
-        return Err(Refusal::new(ErrorCode::Malformed, format!("a range of versions from {min} to {max} holds none")));
-    }
-    if (min..=max).contains(&PROTOCOL_VERSION) {
-        return Ok(PROTOCOL_VERSION);
-    }
-    let which = if min > PROTOCOL_VERSION { "upgrade this relay" } else { "upgrade the client" };
-    let text = format!("this relay speaks protocol version {PROTOCOL_VERSION}, the client {min} to {max}; {which}");
-    Err(Refusal::new(ErrorCode::VersionTooNew, text))
-}
-
 #[cfg(test)]
 mod tests {
+    use landbridge_protocol::frame::PROTOCOL_VERSION;
+
     use super::*;
 
     fn site(name: &str) -> SiteName {

@@ -145,6 +145,8 @@ pub struct SenderReport {
     pub lag: Millis,
     /// Batches in flight.
     pub in_flight: usize,
+    /// What the peer last answered a hello with: protocol version and software.
+    pub spoken: Option<(u16, String)>,
 }
 
 pub(crate) fn offset_ms(theirs: Timestamp, ours: Timestamp) -> i64 {

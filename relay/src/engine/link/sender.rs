@@ -10,7 +10,7 @@ use std::{
 use landbridge_protocol::{
     error::{ErrorCode, Refusal},
     frame::{
-        SenderToReceiver,
+        SenderToReceiver, check_version,
         peer::{Ack, Heartbeat, Hello, Start, Welcome},
     },
     name::SiteName,
@@ -111,6 +111,8 @@ pub struct Sender {
     lag: Lag,
     /// Commands that the writer has not answered.
     owed: u32,
+    /// The protocol version and the software of the last welcome.
+    spoken: Option<(u16, String)>,
     out: VecDeque<SenderOutput>,
 }
 
@@ -132,7 +134,16 @@ impl Sender {
     /// A link that is dialled at once. `seed` decides its jitter.
     pub fn new(peer: SiteName, config: SenderConfig, seed: u64) -> Self {
         let state = State::Waiting { until: Timestamp::ZERO, reason: String::new() };
-        Self { peer, config, state, outage: Outage::new(seed), lag: Lag::default(), owed: 0, out: VecDeque::new() }
+        Self {
+            peer,
+            config,
+            state,
+            outage: Outage::new(seed),
+            lag: Lag::default(),
+            owed: 0,
+            spoken: None,
+            out: VecDeque::new(),
+        }
     }
 
     /// The peer's site.
@@ -250,7 +261,7 @@ impl Sender {
         let in_flight = if let State::Streaming(open) = &self.state { open.stream.window.len() } else { 0 };
         let lag_changes = self.lag.changes(replica.head());
         let lag = if lag_changes == 0 { Millis::ZERO } else { self.lag.age(now) };
-        SenderReport { state, detail, lag_changes, lag, in_flight }
+        SenderReport { state, detail, lag_changes, lag, in_flight, spoken: self.spoken.clone() }
     }
 
     fn beat_deadline(&self, open: &Streaming) -> Timestamp {
@@ -338,7 +349,11 @@ impl Sender {
         if greeting.welcome.is_some() {
             return self.broke("the peer answered a hello twice".into(), now);
         }
+        if let Err(refusal) = check_version(welcome.version) {
+            return self.faulted(refusal.message, now);
+        }
         let receiver = &welcome.receiver;
+        self.spoken = Some((welcome.version, receiver.software.clone()));
         if receiver.site != self.peer {
             let reason = format!("{} answers in place of {}; check the peer's address", receiver.site, self.peer);
             return self.faulted(reason, now);

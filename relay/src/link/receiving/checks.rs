@@ -3,7 +3,7 @@
 use landbridge_protocol::{
     error::{ErrorCode, Refusal},
     frame::{
-        PROTOCOL_VERSION,
+        common_version,
         peer::{Hello, Introduction},
     },
     name::{CacheName, SiteName},
@@ -19,7 +19,7 @@ pub(super) fn check_hello(
     max_clock_skew: Millis,
 ) -> Result<u16, Refusal> {
     let sender = &hello.sender;
-    let version = common_version(sender)?;
+    let version = common_version(sender.version_min, sender.version_max)?;
     if hello.to != own.site {
         let text = format!("this is the relay of {}, not of {}; check the address of the peer", own.site, hello.to);
         return Err(Refusal::new(ErrorCode::WrongSite, text));
@@ -30,17 +30,6 @@ pub(super) fn check_hello(
     }
     check_skew(sender.site, sender.wall, own.wall, max_clock_skew)?;
     Ok(version)
-}
-
-fn common_version(sender: &Introduction) -> Result<u16, Refusal> {
-    if sender.version_min <= PROTOCOL_VERSION && PROTOCOL_VERSION <= sender.version_max {
-        return Ok(PROTOCOL_VERSION);
-    }
-    let text = format!(
-        "no protocol version in common: the peer speaks {} to {}, this relay {PROTOCOL_VERSION}",
-        sender.version_min, sender.version_max
-    );
-    Err(Refusal::new(ErrorCode::VersionTooNew, text))
 }
 
 /// The peer's wall clock less ours in milliseconds, where that is within the bound.
@@ -78,7 +67,11 @@ pub(super) fn differences(sender: &Introduction, own: &Introduction) -> Vec<(Cac
 #[cfg(test)]
 mod tests {
     use landbridge_protocol::{
-        frame::peer::CacheDigest, position::Sequence, record::Merge, vector::Vector, version::RunId,
+        frame::{PROTOCOL_VERSION, peer::CacheDigest},
+        position::Sequence,
+        record::Merge,
+        vector::Vector,
+        version::RunId,
     };
 
     use super::*;
