@@ -35,14 +35,7 @@ impl Target {
 
     /// A session with the relay of the profile, as a command: in no site view.
     pub(super) async fn connect(&self) -> Result<Client, Failure> {
-        let profile = self.profile()?;
-        let relay = profile.relay.clone();
-        let builder = Client::builder().profile(profile).member(false).connect_timeout(PATIENCE).timeout(PATIENCE);
-        builder.connect().await.map_err(|e| {
-            let failure = Failure::because(exit_of_connect(&e), &e);
-            let hint = look_at(matches!(&e, ConnectError::Refused(_)));
-            Failure::new(failure.exit, format!("no session with the relay at {relay}: {failure}{hint}"))
-        })
+        session(self.profile()?, PATIENCE).await
     }
 
     /// A cache of the relay of the profile, and the client that it belongs to.
@@ -51,6 +44,17 @@ impl Target {
         let cache = client.raw(name.as_str()).map_err(|e| failed(&e))?;
         Ok((client, cache))
     }
+}
+
+/// A session with the relay of a profile, as a command: in no site view. `timeout` bounds each operation.
+pub(super) async fn session(profile: Profile, timeout: Duration) -> Result<Client, Failure> {
+    let relay = profile.relay.clone();
+    let builder = Client::builder().profile(profile).member(false).connect_timeout(PATIENCE).timeout(timeout);
+    builder.connect().await.map_err(|e| {
+        let failure = Failure::because(exit_of_connect(&e), &e);
+        let hint = look_at(matches!(&e, ConnectError::Refused(_)));
+        Failure::new(failure.exit, format!("no session with the relay at {relay}: {failure}{hint}"))
+    })
 }
 
 fn exit_of_connect(error: &ConnectError) -> Exit {

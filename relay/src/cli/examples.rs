@@ -24,6 +24,14 @@ pub(super) const WATCH: &str = r#"Examples:
 pub(super) const STATUS: &str = "Examples:
   landbridge status --profile landbridge-demo/site1.profile.toml
   landbridge status --json | jq '.links[] | {peer, state, lag_seconds}'";
+pub(super) const BENCH: &str = "Without --profile it starts relays as processes of this binary, with mutual TLS and every write on disk, and
+removes them and their files afterwards. Exit status 1 when an operation failed.
+
+Examples:
+  landbridge bench put --in-flight 64
+  landbridge bench get --in-flight 64 --batch 16 --sites 1
+  landbridge bench event --rate 5000 --json    # from the put at one site to the event at another
+  landbridge bench mixed --profile landbridge-demo/node11.profile.toml --cache work    # its own keys, removed at the end";
 pub(super) const TAKE_OFFLINE: &str = "Example:
   landbridge take-offline site2    # at site1; and take-offline site1 at site2";
 pub(super) const BRING_ONLINE: &str = "Example:

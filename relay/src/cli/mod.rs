@@ -3,6 +3,7 @@
 //! This is the only part of the relay that uses the client library. It knows nothing of the engine or the store.
 
 mod admin;
+mod bench;
 mod caches;
 mod certs;
 mod check;
@@ -11,6 +12,7 @@ pub mod demo;
 mod duration;
 mod examples;
 mod output;
+mod relay_process;
 mod run;
 mod signals;
 mod watch;
@@ -106,6 +108,9 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Measure puts, gets and events under load, at relays of its own or at one that runs
+    #[command(after_help = examples::BENCH)]
+    Bench(bench::BenchArgs),
     /// Make a development CA and certificates; never overwrites
     #[command(after_help = examples::CERTS)]
     Certs(certs::CertsArgs),
@@ -263,6 +268,7 @@ fn run_command(cli: Cli) -> Result<Exit, Failure> {
         Command::Check { config } => check::check(&config),
         Command::Certs(args) => certs::certs(&args),
         Command::Demo(args) => connect::block_on(demo::demo(args)),
+        Command::Bench(args) => connect::block_on(bench::bench(args)),
         Command::Remote(remote) => connect::block_on(run_remote(remote)),
     }
 }

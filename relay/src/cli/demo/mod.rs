@@ -4,7 +4,6 @@
 mod layout;
 mod load;
 mod node;
-mod relay;
 mod steps;
 mod story;
 
@@ -23,10 +22,9 @@ use tokio::task::JoinSet;
 use self::{
     layout::{Layout, SITES},
     node::Node,
-    relay::RelayProcess,
     story::{Story, took},
 };
-use super::{Exit, Failure, admin::Operator, signals::asked_to_end};
+use super::{Exit, Failure, admin::Operator, relay_process::RelayProcess, signals::asked_to_end};
 
 /// How long the two stores may take to be equal once nothing is written any more.
 const SETTLE_PATIENCE: Duration = Duration::from_secs(15);

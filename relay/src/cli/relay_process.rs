@@ -1,4 +1,4 @@
-//! A relay of the demo: a process of this same binary, started, killed and stopped.
+//! A relay that a command starts for itself: a process of this same binary, started, killed and stopped.
 
 use std::{
     fs::{File, OpenOptions},
@@ -22,14 +22,14 @@ const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A running relay process. Dropping it kills the process.
 #[derive(Debug)]
-pub(crate) struct RelayProcess {
+pub(super) struct RelayProcess {
     child: Child,
     config: PathBuf,
     log: PathBuf,
 }
 
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum RelayError {
+pub(super) enum RelayError {
     #[error("cannot start a relay: {0}")]
     Spawn(#[source] io::Error),
     #[error("the relay of {config} did not become ready; the end of its log {log}:\n{tail}")]
@@ -44,19 +44,19 @@ pub(crate) enum RelayError {
 
 impl RelayProcess {
     /// Starts a relay; it may not be ready yet.
-    pub(crate) fn spawn(config: PathBuf, log: PathBuf) -> Result<Self, RelayError> {
+    pub(super) fn spawn(config: PathBuf, log: PathBuf) -> Result<Self, RelayError> {
         let errors = OpenOptions::new().create(true).append(true).open(&log).map_err(RelayError::Spawn)?;
         let child = Command::new(std::env::current_exe().map_err(RelayError::Spawn)?)
             .arg("run")
             .arg("--config")
             .arg(&config)
-            // the other end of this pipe is closed with the demo, also by `kill -9`: no relay outlives it
+            // the other end of this pipe is closed with this process, also by `kill -9`: no relay outlives it
             .arg("--until-stdin-ends")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(errors)
             .kill_on_drop(true)
-            // Ctrl-C on the terminal is for the demo, which then stops its relays in order
+            // Ctrl-C on the terminal is for the command, which then stops its relays in order
             .process_group(0)
             .spawn()
             .map_err(RelayError::Spawn)?;
@@ -64,7 +64,7 @@ impl RelayProcess {
     }
 
     /// Waits until the relay has printed `ready`.
-    pub(crate) async fn ready(&mut self) -> Result<(), RelayError> {
+    pub(super) async fn ready(&mut self) -> Result<(), RelayError> {
         let stdout = self.child.stdout.take().expect("taken once, at the start");
         let mut lines = BufReader::new(stdout).lines();
         let waiting = async {
@@ -88,17 +88,17 @@ impl RelayProcess {
     }
 
     /// The process id.
-    pub(crate) fn pid(&self) -> u32 {
+    pub(super) fn pid(&self) -> u32 {
         self.child.id().unwrap_or_default()
     }
 
     /// `kill -9`, and waits until the process is gone.
-    pub(crate) async fn kill(mut self) -> Result<(), RelayError> {
+    pub(super) async fn kill(mut self) -> Result<(), RelayError> {
         self.child.kill().await.map_err(RelayError::Signal)
     }
 
     /// Asks the relay to drain and end, as SIGTERM does.
-    pub(crate) async fn stop(mut self) -> Result<(), RelayError> {
+    pub(super) async fn stop(mut self) -> Result<(), RelayError> {
         if let Some(pid) = self.child.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
             kill_process(pid, Signal::TERM).map_err(|e| RelayError::Signal(e.into()))?;
         }
