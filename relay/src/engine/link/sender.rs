@@ -1,6 +1,7 @@
 //! The states of a link and what moves it between them.
 
 mod hurry;
+mod report;
 
 use std::{
     collections::VecDeque,
@@ -20,8 +21,8 @@ use landbridge_protocol::{
 };
 
 use super::{
-    CommandToWriter, SenderConfig, SenderInput, SenderOutput, SenderReport, batch::written_at, offset_ms,
-    stream::Stream, transfer::Transfer,
+    CommandToWriter, SenderConfig, SenderInput, SenderOutput, batch::written_at, offset_ms, stream::Stream,
+    transfer::Transfer,
 };
 use crate::engine::{command::Command, guards::Guard, outage::Outage, replica::Replica, window::Lag};
 
@@ -236,32 +237,6 @@ impl Sender {
             State::Streaming(open) => Some(self.beat_deadline(open)),
             State::Reconciling(open) => Some(self.beat_deadline(&open.streaming)),
         }
-    }
-
-    /// The link for `status`.
-    pub fn report(&self, replica: &Replica, now: Timestamp) -> SenderReport {
-        let (state, detail) = match &self.state {
-            State::Offline { reason } => ("offline", reason.clone()),
-            State::Waiting { until, reason } => {
-                let wait = format!("tries again in {} ms", until.since(now).get());
-                ("waiting", if reason.is_empty() { wait } else { format!("{reason}; {wait}") })
-            }
-            State::Connecting { .. } => ("connecting", String::new()),
-            State::Handshaking(_) => ("handshaking", String::new()),
-            State::Streaming(open) if open.stream.read < open.stream.whole_from => {
-                ("transferring", format!("{} of {}", open.stream.read, open.stream.whole_from))
-            }
-            State::Streaming(_) if replica.held_back(&self.peer) => {
-                ("streaming", "waits for the peer's reconcile".into())
-            }
-            State::Streaming(_) => ("streaming", String::new()),
-            State::Reconciling(open) => ("reconciling", format!("{} records sent", open.transfer.records)),
-            State::Faulted { reason, .. } => ("faulted", reason.clone()),
-        };
-        let in_flight = if let State::Streaming(open) = &self.state { open.stream.window.len() } else { 0 };
-        let lag_changes = self.lag.changes(replica.head());
-        let lag = if lag_changes == 0 { Millis::ZERO } else { self.lag.age(now) };
-        SenderReport { state, detail, lag_changes, lag, in_flight, spoken: self.spoken.clone() }
     }
 
     fn beat_deadline(&self, open: &Streaming) -> Timestamp {

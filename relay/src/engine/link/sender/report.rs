@@ -1,0 +1,34 @@
+//! The link, as `status` and the metrics tell it.
+
+use landbridge_protocol::time::{Millis, Timestamp};
+
+use super::{Sender, State};
+use crate::engine::{link::SenderReport, replica::Replica};
+
+impl Sender {
+    /// The link for `status`.
+    pub fn report(&self, replica: &Replica, now: Timestamp) -> SenderReport {
+        let (state, detail) = match &self.state {
+            State::Offline { reason } => ("offline", reason.clone()),
+            State::Waiting { until, reason } => {
+                let wait = format!("tries again in {} ms", until.since(now).get());
+                ("waiting", if reason.is_empty() { wait } else { format!("{reason}; {wait}") })
+            }
+            State::Connecting { .. } => ("connecting", String::new()),
+            State::Handshaking(_) => ("handshaking", String::new()),
+            State::Streaming(open) if open.stream.read < open.stream.whole_from => {
+                ("transferring", format!("{} of {}", open.stream.read, open.stream.whole_from))
+            }
+            State::Streaming(_) if replica.held_back(&self.peer) => {
+                ("streaming", "waits for the peer's reconcile".into())
+            }
+            State::Streaming(_) => ("streaming", String::new()),
+            State::Reconciling(open) => ("reconciling", format!("{} records sent", open.transfer.records)),
+            State::Faulted { reason, .. } => ("faulted", reason.clone()),
+        };
+        let in_flight = if let State::Streaming(open) = &self.state { open.stream.window.len() } else { 0 };
+        let lag_changes = self.lag.changes(replica.head());
+        let lag = if lag_changes == 0 { Millis::ZERO } else { self.lag.age(now) };
+        SenderReport { state, detail, lag_changes, lag, in_flight, spoken: self.spoken.clone() }
+    }
+}
