@@ -7,11 +7,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use landbridge_client::{Change, Client};
+use landbridge_client::Client;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use tokio::{sync::watch, task::JoinHandle, time::sleep};
+use tokio::time::sleep;
 
 use crate::{
+    hearer::Hearer,
     load::{Known, Load, contents},
     patience::until,
     sites::{NODES, SITES, TwoSites},
@@ -35,9 +36,6 @@ pub struct Round {
     pub took: Duration,
 }
 
-/// What a listener knows of each key by events alone.
-pub type Heard = BTreeMap<String, Bytes>;
-
 /// Runs `rounds` rounds with moments and values drawn from `seed`; tells each.
 ///
 /// # Panics
@@ -51,7 +49,7 @@ pub async fn run(rounds: u32, seed: u64, mut tell: impl FnMut(Round)) {
     }
     let mut listeners = Vec::new();
     for node in &nodes {
-        listeners.push(listen(node).await);
+        listeners.push(Hearer::start(node, CACHE).await);
     }
     let mut known = Known::new();
     for number in 1..=rounds {
@@ -85,53 +83,22 @@ pub async fn run(rounds: u32, seed: u64, mut tell: impl FnMut(Round)) {
     }
 }
 
-/// A node that listens from the beginning to the end, through all restarts.
-///
-/// # Panics
-/// When it can't begin to.
-pub async fn listen(node: &Client) -> (watch::Receiver<Heard>, JoinHandle<()>) {
-    let cache = node.raw(CACHE).expect("a cache's name");
-    let mut listener = cache.listen().snapshot().start_raw().await.expect("a listener");
-    let (tell, heard) = watch::channel(Heard::new());
-    let task = tokio::spawn(async move {
-        while let Some(event) = listener.next().await {
-            let event = event.expect("a listener that goes on through restarts");
-            tell.send_modify(|heard| match event.change {
-                Change::Created(w) | Change::Modified(w) => {
-                    heard.insert(String::from_utf8_lossy(w.key.as_bytes()).into_owned(), w.value);
-                }
-                Change::Removed(e) | Change::Expired(e) => {
-                    heard.remove(String::from_utf8_lossy(e.key.as_bytes()).as_ref());
-                }
-                Change::Cleared { .. } | Change::Gap => heard.clear(),
-                Change::SnapshotEnd => {}
-            });
-        }
-    });
-    (heard, task)
-}
-
 /// Waits until both relays and both listeners hold exactly what was acknowledged.
 ///
 /// # Panics
 /// When they don't in time.
-pub async fn verify(
-    nodes: &[Client],
-    listeners: &[(watch::Receiver<Heard>, JoinHandle<()>)],
-    known: &Known,
-    round: u32,
-) {
-    let expected: Heard = known.iter().filter_map(|(k, v)| Some((k.clone(), v.clone()?))).collect();
+pub async fn verify(nodes: &[Client], listeners: &[Hearer], known: &Known, round: u32) {
+    let expected: BTreeMap<String, Bytes> = known.iter().filter_map(|(k, v)| Some((k.clone(), v.clone()?))).collect();
     for at in 0..2 {
         let what = format!("round {round}: every acknowledged state at {}", SITES[at]);
         until(&what, async || {
             let held = contents(&nodes[at], CACHE).await;
-            let values: Heard = held.into_iter().map(|(k, (_, value))| (k, value)).collect();
+            let values: BTreeMap<String, Bytes> = held.into_iter().map(|(k, (_, value))| (k, value)).collect();
             (values == expected).then_some(())
         })
         .await;
         let what = format!("round {round}: every key's last change at the listener of {}", SITES[at]);
-        until(&what, async || (*listeners[at].0.borrow() == expected).then_some(())).await;
+        until(&what, async || (listeners[at].heard().values == expected).then_some(())).await;
     }
     let [first, second] = [contents(&nodes[0], CACHE).await, contents(&nodes[1], CACHE).await];
     assert!(first == second, "round {round}: equal values, but versions that differ");

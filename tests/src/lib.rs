@@ -6,6 +6,7 @@
 
 pub mod crash;
 pub mod explorer;
+pub mod hearer;
 pub mod load;
 pub mod next;
 pub mod patience;

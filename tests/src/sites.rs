@@ -87,6 +87,19 @@ impl<const N: usize> Sites<N> {
         }
     }
 
+    /// Makes a node of the first of these sites, whose certificate lets it in at each of them.
+    ///
+    /// # Panics
+    /// When its files can't be written.
+    pub fn add_node(&self, name: &str, sites: &[usize]) {
+        let node = NodeName::new(name).expect("a node's name");
+        let site = |at: &usize| SiteName::new(SITES[*at]).expect("a site's name");
+        let nodes = sites.iter().map(|at| (site(at), node.clone())).collect();
+        let dir = self.dir.path().join("certs");
+        develop(&Development { dir, sites: vec![], nodes, now: now() }).expect("a certificate");
+        self.write_profile(sites[0], name, name);
+    }
+
     /// Has the relay of `from` dial that of `to` at another port of loopback, once it is configured anew.
     pub fn dial_through(&mut self, from: usize, to: usize, port: u16) {
         self.dialled[from][to] = port;

@@ -4,7 +4,8 @@
 use std::path::Path;
 
 use landbridge_tests::{
-    crash::{listen, verify},
+    crash::verify,
+    hearer::Hearer,
     load::{Known, Load},
     next,
     patience::until,
@@ -54,7 +55,7 @@ async fn two_versions_speak_the_olders_until_all_are_upgraded_and_a_rolling_upgr
     let this = landbridge_tests::relay::binary();
     let mut sites = TwoSites::start().await;
     let nodes = [sites.node(0, NODES[0][0]).await, sites.node(1, NODES[1][0]).await];
-    let listeners = [listen(&nodes[0]).await, listen(&nodes[1]).await];
+    let listeners = [Hearer::start(&nodes[0], "sessions").await, Hearer::start(&nodes[1], "sessions").await];
     let mut known = Known::new();
     let binaries = [this.as_path(), next.as_path()];
 

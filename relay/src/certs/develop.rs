@@ -34,7 +34,7 @@ pub struct Development {
     pub dir: PathBuf,
     /// A relay's and an operator's certificate for each.
     pub sites: Vec<SiteName>,
-    /// A node's certificate for each.
+    /// A node's certificate for each; one for all its sites where a node is there with several.
     pub nodes: Vec<(SiteName, NodeName)>,
     /// From when they are good, less an hour for clocks that are behind.
     pub now: Timestamp,
@@ -133,9 +133,15 @@ fn leaves(wanted: &Development) -> Vec<Leaf> {
         let grants = vec![grant(site, Role::Admin, None), grant(site, Role::Node, None)];
         leaves.push(Leaf { stem: format!("{site}.admin"), host: None, grants });
     }
+    let first_node = leaves.len();
     for (site, node) in &wanted.nodes {
-        let grants = vec![grant(*site, Role::Node, Some(node.clone()))];
-        leaves.push(Leaf { stem: node.to_string(), host: None, grants });
+        let grant = grant(*site, Role::Node, Some(node.clone()));
+        let stem = node.to_string();
+        match leaves[first_node..].iter_mut().find(|leaf| leaf.stem == stem) {
+            // It goes to that site's relay while its own is away: with one certificate, as it is one node.
+            Some(leaf) if !leaf.grants.contains(&grant) => leaf.grants.push(grant),
+            _ => leaves.push(Leaf { stem, host: None, grants: vec![grant] }),
+        }
     }
     leaves
 }
@@ -289,6 +295,23 @@ mod tests {
         assert_eq!(names("site1.admin"), (vec![], admin));
         assert_eq!(names("node11"), (vec![], vec!["landbridge://site1/node/node11".into()]));
         assert_eq!(names("ca"), (vec![], vec![]));
+    }
+
+    #[test]
+    fn a_node_of_several_sites_has_one_certificate_for_all_of_them_and_one_of_one_site_no_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let nodes = [("site1", "mover"), ("site1", "node11"), ("site2", "mover")];
+        let written = develop(&wanted(dir.path(), &["site1", "site2"], &nodes)).unwrap();
+        assert_eq!(written.written.len(), 14);
+        let uris = |stem: &str| {
+            let (certificate, key) = pair(dir.path(), stem);
+            let names = Identity::load(&certificate, &key).unwrap().names;
+            names.grants.iter().map(Grant::uri).collect::<Vec<_>>()
+        };
+        assert_eq!(uris("mover"), ["landbridge://site1/node/mover", "landbridge://site2/node/mover"]);
+        assert_eq!(uris("node11"), ["landbridge://site1/node/node11"]);
+        let twice = develop(&wanted(dir.path(), &["site1"], &[("site1", "node12"), ("site1", "node12")])).unwrap_err();
+        assert!(matches!(twice, DevelopError::SameName(_)), "{twice}");
     }
 
     #[test]

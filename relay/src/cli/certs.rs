@@ -20,7 +20,8 @@ pub(super) struct CertsArgs {
     /// A site: gets certificates for its relay and for its operators
     #[arg(long = "site", value_name = "NAME", required = true, num_args = 1..)]
     sites: Vec<SiteName>,
-    /// A node: NAME where there is one site, SITE/NAME where there are more
+    /// A node: NAME where there is one site, SITE/NAME where there are more; again for each further site whose relay it may go
+    /// to while its own is away
     #[arg(long = "node", value_name = "NAME", num_args = 1..)]
     nodes: Vec<String>,
 }

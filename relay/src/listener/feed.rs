@@ -45,6 +45,9 @@ pub trait Feed: Send + Sync + 'static {
         self.origin().site
     }
 
+    /// Whether changes of the cache go between this site and that one.
+    fn replicates(&self, cache: &CacheName, site: SiteName) -> bool;
+
     /// G: what tombstones were let go. A token whose V does not cover it may have missed removals that can't be told.
     fn dropped(&self) -> Vector;
 

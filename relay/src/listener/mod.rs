@@ -4,7 +4,9 @@
 //!  Subscribe ─► begin ─┬─ from now ───────────────────────┐
 //!                      ├─ snapshot ─► pages, SnapshotEnd ─┼─► log after the cursor ─► held? ─► event, token ─► stream
 //!                      ├─ token of here ──────────────────┤        ▲                                            │
-//!                      └─ other token ─► Gap, snapshot ───┘        └── head moved ◄── wait ◄── head reached ◄───┘
+//!                      ├─ token of elsewhere: from 0, ────┤        └── head moved ◄── wait ◄── head reached ◄───┘
+//!                      │   less what its V covers         │
+//!                      └─ can't be told ► Gap, snapshot ──┘
 //! ```
 //!
 //! There is no queue: a subscriber that does not read stops its own task on its own stream, and when it reads again, what
@@ -13,6 +15,8 @@
 
 mod event;
 mod feed;
+#[cfg(test)]
+mod moving_tests;
 mod serve;
 mod standing;
 #[cfg(test)]

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     event::{bare, kind_of, told},
     feed::Feed,
-    standing::{Standing, nowhere},
+    standing::{Standing, is_nowhere, nowhere},
 };
 use crate::engine::command::Published;
 
@@ -109,18 +109,24 @@ impl<F: Feed, W: AsyncWrite + Unpin> Telling<'_, F, W> {
     }
 
     /// Where a token goes on: in the log from its sequence where that is good; from the beginning of the log, less what its
-    /// V covers, where the run that it is of did not end in order. `None`: what was missed can't be told any more.
+    /// V covers, where it is of another site's relay or of a run that did not end in order. `None`: what was missed can't be
+    /// told any more.
     fn resumed(&self, token: &ResumeToken, published: &Published) -> Option<Standing> {
-        let nowhere = token.sequence == Sequence::ZERO && token.seen.is_empty();
-        if nowhere || token.origin.site != self.feed.site() || !token.seen.includes(&self.feed.dropped()) {
+        if is_nowhere(token) || !token.seen.includes(&self.feed.dropped()) {
             return None;
         }
         let origin = self.feed.origin();
         if token.sequence <= published.head && self.feed.continues(&token.origin) {
             return Some(Standing::resumed(origin, token.clone(), published.head));
         }
-        // What the token speaks for and this relay does not know, a wiped store has lost: the subscriber must be told so.
-        published.seen.includes(&token.seen).then(|| Standing::anew(origin, token.seen.clone(), published.head))
+        let goes_on = if token.origin.site == self.feed.site() {
+            // What the token speaks for and this relay does not know, a wiped store has lost: that must be said.
+            published.seen.includes(&token.seen)
+        } else {
+            // Another site may be ahead. What this site alone keeps, that V does not speak for.
+            self.feed.replicates(&self.cache, token.origin.site)
+        };
+        goes_on.then(|| Standing::anew(origin, token.seen.clone(), published))
     }
 
     /// The live entries. The log is then read from where it stood before the first of them was: what changes meanwhile is
@@ -156,6 +162,8 @@ impl<F: Feed, W: AsyncWrite + Unpin> Telling<'_, F, W> {
     async fn tell_more(&mut self, standing: &mut Standing) -> Result<bool, End> {
         let published = self.feed.published().borrow().clone();
         let read = self.feed.read(standing.sequence(), READ_BYTES).await?;
+        let is_news = |sequence, record: &Record| record.cache == self.cache && !standing.was_told(sequence, record);
+        let last = read.records.iter().rfind(|(sequence, record)| is_news(*sequence, record)).map(|(last, _)| *last);
         for (sequence, record) in read.records {
             if record.cache != self.cache || standing.was_told(sequence, &record) {
                 continue;
@@ -165,7 +173,12 @@ impl<F: Feed, W: AsyncWrite + Unpin> Telling<'_, F, W> {
                 standing.skip(head);
                 continue;
             }
-            let (kind, token) = (kind_of(&record), standing.tell(sequence));
+            let mut token = standing.tell(sequence);
+            if last == Some(sequence) && !standing.has_missed(&self.feed.dropped()) {
+                // Nothing of this part is left to be told: the subscriber need not wait for the next event to know that.
+                token = standing.token_through(read.through, &published);
+            }
+            let kind = kind_of(&record);
             self.say(&RelayToNode::Event(told(record, kind, token))).await?;
         }
         // Before V moves on: what was let go by now is missing from this part.

@@ -16,6 +16,10 @@ use crate::engine::command::Published;
 /// A token's V speaks for all that lies before it. A record that is skipped because a newer one superseded it is told by that
 /// newer one; until that has been told, V stays where it was. It lies at or before the head that was published when the
 /// record was found superseded: `owed`.
+///
+/// At another site's relay, what was told may be ahead of what that relay holds, so that a state of a key may be told there
+/// which is older than the one told before. From then on the token's V speaks for no more than this relay does: back at the
+/// first one, or at a third, the newer state is told again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Standing {
     origin: Origin,
@@ -24,8 +28,9 @@ pub(super) struct Standing {
     owed: Sequence,
     /// V as of where the log has been read: the removals that it covers were told, or are outdone by what lies further on.
     passed: Vector,
-    /// Through here, what V covers was told before the log was begun anew.
+    /// Through here, what `before` covers was told before the log was begun anew.
     anew_through: Sequence,
+    before: Vector,
 }
 
 impl Standing {
@@ -38,25 +43,40 @@ impl Standing {
             owed: published.head,
             passed: published.seen.clone(),
             anew_through: Sequence::ZERO,
+            before: Vector::new(),
         }
     }
 
     /// Goes on where a token stands. What it skipped may be owed up to the head of this moment.
     pub(super) fn resumed(origin: Origin, token: ResumeToken, head: Sequence) -> Self {
-        let passed = token.seen.clone();
-        Self { origin, sequence: token.sequence, seen: token.seen, owed: head, passed, anew_through: Sequence::ZERO }
+        Self {
+            origin,
+            sequence: token.sequence,
+            passed: token.seen.clone(),
+            seen: token.seen,
+            owed: head,
+            anew_through: Sequence::ZERO,
+            before: Vector::new(),
+        }
     }
 
-    /// Reads the log from its beginning, less what `seen` covers.
-    pub(super) fn anew(origin: Origin, seen: Vector, head: Sequence) -> Self {
-        let passed = seen.clone();
-        Self { origin, sequence: Sequence::ZERO, seen, owed: head, passed, anew_through: head }
+    /// Reads the log from its beginning, less what `told` covers, which was told here or at another site.
+    pub(super) fn anew(origin: Origin, told: Vector, published: &Published) -> Self {
+        Self {
+            origin,
+            sequence: Sequence::ZERO,
+            seen: told.meet(&published.seen),
+            owed: published.head,
+            passed: told.clone(),
+            anew_through: published.head,
+            before: told,
+        }
     }
 
     /// Whether a record was told before the log was begun anew. A mark has the version of the entry that expired, so that
     /// no vector tells: it is told again.
     pub(super) fn was_told(&self, sequence: Sequence, record: &Record) -> bool {
-        sequence <= self.anew_through && record.kind != Kind::Mark && self.seen.covers(&record.version)
+        sequence <= self.anew_through && record.kind != Kind::Mark && self.before.covers(&record.version)
     }
 
     pub(super) fn sequence(&self) -> Sequence {
@@ -95,12 +115,27 @@ impl Standing {
         }
     }
 
+    /// The token once all is told or skipped through there, as [`Standing::through`] would have it.
+    pub(super) fn token_through(&self, sequence: Sequence, published: &Published) -> Bytes {
+        let mut after = self.clone();
+        after.through(sequence, published);
+        after.token()
+    }
+
     pub(super) fn token(&self) -> Bytes {
         ResumeToken { origin: self.origin, sequence: self.sequence, seen: self.seen.clone() }.to_bytes()
     }
 }
 
+/// No log has this position: what is at [`Sequence::ZERO`] with nothing told may go on from there.
+const NOWHERE: Sequence = Sequence::new(u64::MAX);
+
 /// The token of a subscriber that is in the middle of a snapshot: from it there is no going on but from the beginning.
 pub(super) fn nowhere(origin: Origin) -> Bytes {
-    ResumeToken { origin, sequence: Sequence::ZERO, seen: Vector::new() }.to_bytes()
+    ResumeToken { origin, sequence: NOWHERE, seen: Vector::new() }.to_bytes()
+}
+
+/// Whether it is such a token.
+pub(super) fn is_nowhere(token: &ResumeToken) -> bool {
+    token.sequence == NOWHERE
 }

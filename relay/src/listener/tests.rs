@@ -33,53 +33,97 @@ use crate::engine::command::Published;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Every record ever appended, and the newest of each key.
-struct Log {
+pub(super) struct Log {
+    origin: Origin,
     records: Mutex<Vec<Record>>,
     published: watch::Sender<Published>,
     dropped: Mutex<Vector>,
 }
 
 fn origin(run: u64) -> Origin {
-    Origin { site: SiteName::new("site1").unwrap(), run: RunId(run) }
+    origin_of("site1", run)
+}
+
+pub(super) fn origin_of(site: &str, run: u64) -> Origin {
+    Origin { site: SiteName::new(site).unwrap(), run: RunId(run) }
 }
 
 impl Log {
     fn new() -> Arc<Self> {
-        let published = watch::Sender::new(Published { head: Sequence::ZERO, seen: Vector::new() });
-        Arc::new(Self { records: Mutex::default(), published, dropped: Mutex::default() })
+        Self::of(origin(2))
     }
 
-    fn append(&self, key: &str, kind: Kind, value: &str) {
+    pub(super) fn of(origin: Origin) -> Arc<Self> {
+        let published = watch::Sender::new(Published { head: Sequence::ZERO, seen: Vector::new() });
+        Arc::new(Self { origin, records: Mutex::default(), published, dropped: Mutex::default() })
+    }
+
+    /// A write of this relay's own.
+    pub(super) fn append(&self, key: &str, kind: Kind, value: &str) {
         let published = self.write(key, kind, value);
         self.published.send_replace(published);
     }
 
     /// What a commit does before it is told.
     fn write(&self, key: &str, kind: Kind, value: &str) -> Published {
+        let mut seen = self.seen();
         let mut records = self.records.lock().unwrap();
-        let head = records.len() as u64 + 1;
-        let version = Version { clock: Clock::from_bits(head), origin: origin(2) };
+        let greatest = records.iter().map(|record| record.version.clock).max();
+        let clock = Clock::from_bits(greatest.unwrap_or_default().max(seen.greatest()).bits() + 1);
+        let version = Version { clock, origin: self.origin };
         let (cache, key) = (CacheName::new("sessions").unwrap(), Key::new(key.to_string()).unwrap());
         let value = Bytes::copy_from_slice(value.as_bytes());
         records.push(Record { value, ..Record::bare(cache, Some(key), kind, version) });
-        drop(records);
-        let seen = [(origin(2), version.clock)].into_iter().collect();
-        Published { head: Sequence::new(head), seen }
+        seen.raise(self.origin, clock);
+        Published { head: Sequence::new(records.len() as u64), seen }
     }
 
-    fn newest(&self) -> BTreeMap<Key, (u64, Record)> {
+    /// Takes a record in where it is the newest of its key.
+    pub(super) fn receive(&self, record: Record) {
+        let held = self.newest().remove(record.key.as_ref().unwrap());
+        if held.is_none_or(|(_, held)| held.version < record.version) {
+            self.records.lock().unwrap().push(record);
+            let head = Sequence::new(self.records.lock().unwrap().len() as u64);
+            self.published.send_modify(|published| published.head = head);
+        }
+    }
+
+    /// V grows.
+    pub(super) fn learn(&self, vector: &Vector) {
+        self.published.send_if_modified(|published| published.seen.join(vector));
+    }
+
+    pub(super) fn seen(&self) -> Vector {
+        self.published.borrow().seen.clone()
+    }
+
+    /// Lets a tombstone go.
+    pub(super) fn drop_tombstone(&self, version: Version) {
+        self.dropped.lock().unwrap().raise(version.origin, version.clock);
+    }
+
+    pub(super) fn newest(&self) -> BTreeMap<Key, (u64, Record)> {
         let records = self.records.lock().unwrap();
         records.iter().zip(1..).map(|(record, at)| (record.key.clone().unwrap(), (at, record.clone()))).collect()
+    }
+
+    /// All records after a position.
+    pub(super) fn after(&self, position: usize) -> Vec<Record> {
+        self.records.lock().unwrap()[position..].to_vec()
     }
 }
 
 impl Feed for Log {
     fn origin(&self) -> Origin {
-        origin(2)
+        self.origin
     }
 
     fn continues(&self, of: &Origin) -> bool {
-        *of == origin(2)
+        *of == self.origin
+    }
+
+    fn replicates(&self, _: &CacheName, site: SiteName) -> bool {
+        site.as_str() != "stranger"
     }
 
     fn dropped(&self) -> Vector {
@@ -117,13 +161,13 @@ impl Feed for Log {
     }
 }
 
-struct Subscriber {
+pub(super) struct Subscriber {
     stream: DuplexStream,
     buffer: BytesMut,
-    stop: CancellationToken,
+    pub(super) stop: CancellationToken,
 }
 
-fn subscribe(log: &Arc<Log>, from: Option<Bytes>, snapshot: bool) -> Subscriber {
+pub(super) fn subscribe(log: &Arc<Log>, from: Option<Bytes>, snapshot: bool) -> Subscriber {
     let (stream, theirs) = tokio::io::duplex(512);
     let (log, stop) = (log.clone(), CancellationToken::new());
     let asked = Subscribe { cache: CacheName::new("sessions").unwrap(), from: from.map(Blob), snapshot };
@@ -142,6 +186,22 @@ impl Subscriber {
             let read = tokio::time::timeout(PATIENCE, self.stream.read_buf(&mut self.buffer)).await;
             assert!(read.expect("in time").unwrap() > 0, "the stream ended");
         }
+    }
+
+    /// What there is to be heard without waiting; `None`: the relay has nothing more to say for now.
+    pub(super) async fn hear_at_once(&mut self) -> Option<RelayToNode> {
+        for _ in 0..64 {
+            if let Some(raw) = FrameCodec::new(1 << 20).decode(&mut self.buffer).unwrap() {
+                return Some(RelayToNode::decode(&raw).unwrap());
+            }
+            tokio::select! {
+                biased;
+                read = self.stream.read_buf(&mut self.buffer) => assert!(read.unwrap() > 0, "the stream ended"),
+                () = std::future::ready(()) => {}
+            }
+            tokio::task::yield_now().await;
+        }
+        None
     }
 
     async fn begun(mut self) -> (Self, Bytes) {
@@ -240,14 +300,43 @@ async fn a_token_that_does_not_cover_what_was_dropped_gives_a_gap() {
 }
 
 #[tokio::test]
-async fn a_token_of_elsewhere_gives_a_gap_and_a_snapshot_and_bytes_that_are_none_a_refusal() {
+async fn a_token_of_another_site_hears_what_its_vector_does_not_cover_and_then_the_log() {
     let log = Log::new();
     log.append("a", Kind::Live, "1");
-    let elsewhere = Origin { site: SiteName::new("site2").unwrap(), run: RunId(2) };
-    let (mut subscriber, _) = subscribe(&log, Some(token(elsewhere, 1, 1)), false).begun().await;
-    assert_eq!(subscriber.until("SnapshotEnd").await, ["Gap =", "Created a=1", "SnapshotEnd ="]);
-    let mut bad = subscribe(&log, Some(Bytes::from_static(b"bad")), false);
+    log.append("b", Kind::Live, "2");
+    // Further in its own log than this relay is, and ahead of it in what it was told.
+    let ahead = [(origin(2), Clock::from_bits(1)), (origin_of("site2", 7), Clock::from_bits(9))].into_iter().collect();
+    let token = |site| {
+        let (origin, sequence) = (origin_of(site, 7), Sequence::new(77));
+        let seen: &Vector = &ahead;
+        landbridge_protocol::token::ResumeToken { origin, sequence, seen: seen.clone() }.to_bytes()
+    };
+    let (mut subscriber, _) = subscribe(&log, Some(token("site2")), false).begun().await;
+    let event = subscriber.event().await;
+    assert_eq!(shown(&event), "Created b=2");
+    let told = landbridge_protocol::token::ResumeToken::from_bytes(&event.token).unwrap();
+    assert_eq!((told.origin, &told.seen), (origin(2), &log.seen()), "it speaks for what this relay does, and no more");
+    log.append("c", Kind::Live, "3");
+    assert_eq!(shown(&subscriber.event().await), "Created c=3");
+    // Nothing of this cache comes from there.
+    let (mut subscriber, _) = subscribe(&log, Some(token("stranger")), false).begun().await;
+    assert_eq!(subscriber.until("SnapshotEnd").await.len(), 5);
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_token_get_a_refusal() {
+    let mut bad = subscribe(&Log::new(), Some(Bytes::from_static(b"bad")), false);
     assert!(matches!(bad.hear().await, RelayToNode::Refused(_)));
+}
+
+#[tokio::test]
+async fn the_last_event_that_there_is_speaks_for_itself() {
+    let log = Log::new();
+    log.append("a", Kind::Live, "1");
+    let (mut subscriber, _) = subscribe(&log, None, false).begun().await;
+    log.append("b", Kind::Live, "2");
+    let token = landbridge_protocol::token::ResumeToken::from_bytes(&subscriber.event().await.token).unwrap();
+    assert_eq!(token.seen, log.seen());
 }
 
 #[tokio::test]

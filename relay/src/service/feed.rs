@@ -4,7 +4,7 @@ use bytes::Bytes;
 use landbridge_protocol::{
     error::{ErrorCode, Refusal},
     frame::node::Subscribe,
-    name::CacheName,
+    name::{CacheName, SiteName},
     position::Sequence,
     record::{Key, Record},
     time::Timestamp,
@@ -39,6 +39,10 @@ impl Feed for Stock {
             let all_in_order = |at: usize| runs[at..runs.len() - 1].iter().all(|run| run.ended_in_order);
             origin.site == replica.site() && at.is_some_and(all_in_order)
         })
+    }
+
+    fn replicates(&self, cache: &CacheName, site: SiteName) -> bool {
+        self.store.view(|replica| replica.replicates(cache, &site))
     }
 
     fn dropped(&self) -> Vector {
