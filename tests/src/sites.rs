@@ -30,6 +30,8 @@ pub struct Sites<const N: usize> {
     ports: [u16; N],
     /// The port at which each site dials each other one.
     dialled: [[u16; N]; N],
+    /// Further settings of each of its peers.
+    peers: [[String; N]; N],
     relays: [Option<RelayProcess>; N],
 }
 
@@ -46,7 +48,8 @@ impl<const N: usize> Sites<N> {
     pub fn prepare(settings: &str) -> Self {
         let dir = TempDir::with_prefix("landbridge-").expect("a temporary directory");
         let ports = array::from_fn(|_| ports::free());
-        let sites = Self { dir, ports, dialled: [ports; N], relays: array::from_fn(|_| None) };
+        let peers = array::from_fn(|_| array::from_fn(|_| String::new()));
+        let sites = Self { dir, ports, dialled: [ports; N], peers, relays: array::from_fn(|_| None) };
         let site = |name: &str| SiteName::new(name).expect("a site's name");
         let nodes =
             (0..N).flat_map(|at| NODES[at].map(|n| (site(SITES[at]), NodeName::new(n).expect("a node's name"))));
@@ -105,11 +108,19 @@ impl<const N: usize> Sites<N> {
         self.dialled[from][to] = port;
     }
 
+    /// Gives the relay of `at` further settings for its peer, once it is configured anew.
+    pub fn set_peer(&mut self, at: usize, peer: usize, settings: &str) {
+        self.peers[at][peer] = settings.to_owned();
+    }
+
     /// Writes the configuration of a relay anew; a running one does not notice.
     pub fn configure(&self, at: usize, settings: &str) {
         let site = SITES[at];
         let peers = (0..N).filter(|peer| *peer != at).map(|peer| {
-            format!("[[peers]]\nsite = \"{}\"\naddress = \"127.0.0.1:{}\"\n\n", SITES[peer], self.dialled[at][peer])
+            format!(
+                "[[peers]]\nsite = \"{}\"\naddress = \"127.0.0.1:{}\"\n{}\n",
+                SITES[peer], self.dialled[at][peer], self.peers[at][peer]
+            )
         });
         let text = format!(
             "site = \"{site}\"\nlisten = \"127.0.0.1:{}\"\n\n[store]\ndir = \"{site}.store\"\n\n[tls]\n\

@@ -2,7 +2,10 @@
 
 use landbridge_protocol::time::Millis;
 
-use super::{reader::Section, units::ByteSize};
+use super::{
+    reader::Section,
+    units::{ByteSize, OrOff},
+};
 
 /// Declares a struct of settings: each field with its default and the range that it may lie in.
 macro_rules! settings {
@@ -100,8 +103,9 @@ settings! {
         backoff_min: Millis = ms(100), ms(10)..=secs(60);
         /// The longest such wait.
         backoff_max: Millis = secs(10), ms(10)..=secs(600);
-        /// How long a change of a third site is left to that site's own link before this relay passes it on.
-        forward_after: Millis = secs(2), ms(0)..=secs(600);
+        /// How long a change of a third site is left to that site's own link before this relay passes it on. Off: only what a
+        /// stream that begins finds in the log.
+        forward_after: OrOff<Millis> = OrOff::On(secs(2)), OrOff::On(ms(0))..=OrOff::Off;
         /// How long a fresh store waits for a peer to fill it before it serves empty, when none can be reached.
         fill_wait: Millis = secs(30), ms(0)..=days(1);
         /// How far a peer's wall clock may be off before its link is faulted.

@@ -23,4 +23,4 @@ pub use check::{Checked, check};
 pub use error::{ConfigError, Problem};
 pub use limits::{Limits, Replication};
 pub use relay::{DEFAULT_PORT, MAX_PEERS, PeerAddress, PeerConfig, RelayConfig, StoreConfig, TlsConfig};
-pub use units::{ByteSize, parse_size, parse_span, show_duration, show_span};
+pub use units::{ByteSize, OrOff, parse_size, parse_span, show_duration, show_span};

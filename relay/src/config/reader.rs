@@ -18,7 +18,7 @@ use toml::{
 
 use super::{
     error::Problem,
-    units::{ByteSize, parse_size, parse_span, show_span},
+    units::{ByteSize, OrOff, parse_size, parse_span, show_span},
 };
 
 /// A value that a setting can have.
@@ -297,6 +297,24 @@ impl Setting for ByteSize {
 impl Bounded for ByteSize {
     fn show(&self) -> String {
         self.to_string()
+    }
+}
+
+impl<T: Setting> Setting for OrOff<T> {
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        if value.as_str() == Some("off") {
+            return Ok(OrOff::Off);
+        }
+        T::read(value).map(OrOff::On).map_err(|error| format!("{error}, or \"off\""))
+    }
+}
+
+impl<T: Bounded> Bounded for OrOff<T> {
+    fn show(&self) -> String {
+        match self {
+            OrOff::On(value) => value.show(),
+            OrOff::Off => "\"off\"".into(),
+        }
     }
 }
 

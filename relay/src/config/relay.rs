@@ -17,7 +17,7 @@ use super::{
     error::{ConfigError, Problem},
     limits::{Limits, Replication},
     reader::{Parsed, Reader, Section},
-    units::ByteSize,
+    units::{ByteSize, OrOff},
 };
 
 /// Where a relay listens when nothing else is said: UDP for nodes, peers and operators, TCP for HTTP.
@@ -91,6 +91,12 @@ pub struct PeerConfig {
     pub address: PeerAddress,
     /// Whether the link to it starts offline.
     pub offline: bool,
+    /// After so many failures in a row the link is taken offline, if `min_wait` has passed, too.
+    pub after_failures: OrOff<usize>,
+    /// How long after the first of those failures at the earliest.
+    pub min_wait: Millis,
+    /// Bytes a second that go to it at most.
+    pub max_bytes_per_second: OrOff<ByteSize>,
 }
 
 /// `HOST:PORT`. A host's name is looked up at each dial, so that an address may change.
@@ -257,6 +263,10 @@ fn read_peers(root: &mut Section<'_, '_>, reader: &Reader<'_>, own: Option<SiteN
         let site = site.and_then(|Parsed(site)| dialable(site, &section, "site"));
         let address = section.required::<Parsed<PeerAddress>>("address", "where its relay is, as HOST:PORT");
         let offline = section.or("offline", false);
+        let after_failures = section.within("after_failures", OrOff::Off, OrOff::On(1)..=OrOff::Off);
+        let min_wait = section.within("min_wait", Millis::from_secs(60), Millis::ZERO..=Millis::from_secs(30 * 86_400));
+        let least = OrOff::On(ByteSize::kib(16));
+        let max_bytes_per_second = section.within("max_bytes_per_second", OrOff::Off, least..=OrOff::Off);
         section.finish();
         let (Some(site), Some(Parsed(address))) = (site, address) else { continue };
         if own == Some(site) {
@@ -266,7 +276,7 @@ fn read_peers(root: &mut Section<'_, '_>, reader: &Reader<'_>, own: Option<SiteN
         if peers.iter().any(|earlier| earlier.site == site) {
             reader.problem(Problem { line, text: format!("the peer {site} is there twice") });
         }
-        peers.push(PeerConfig { site, address, offline });
+        peers.push(PeerConfig { site, address, offline, after_failures, min_wait, max_bytes_per_second });
     }
     peers
 }

@@ -63,7 +63,11 @@ fn an_unknown_key_is_told_with_its_line_and_the_nearest_known_one() {
     assert_eq!(told, "line 10: unknown key `max_sesions` in [limits]; did you mean `max_sessions`?");
     assert_eq!(only("lisen = \"127.0.0.1:1\"", ""), "line 1: unknown key `lisen` at the top; did you mean `listen`?");
     let told = only("", "[[peers]]\nsite = \"site2\"\naddress = \"h:1\"\nqqqq = 1\n");
-    assert_eq!(told, "line 12: unknown key `qqqq` in [peers]; known there: site, address, offline");
+    assert_eq!(
+        told,
+        "line 12: unknown key `qqqq` in [peers]; known there: site, address, offline, after_failures, min_wait, \
+         max_bytes_per_second"
+    );
 }
 
 #[test]

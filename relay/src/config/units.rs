@@ -35,6 +35,25 @@ impl ByteSize {
     }
 }
 
+/// A setting that can be switched off, by `"off"`; off is beyond every value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum OrOff<T> {
+    /// It has this value.
+    On(T),
+    /// It is switched off.
+    Off,
+}
+
+impl<T> OrOff<T> {
+    /// The value; `None` where it is off.
+    pub fn on(self) -> Option<T> {
+        match self {
+            OrOff::On(value) => Some(value),
+            OrOff::Off => None,
+        }
+    }
+}
+
 const SIZES: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 const SPANS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 

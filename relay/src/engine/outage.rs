@@ -11,18 +11,30 @@ pub struct Backoff {
     pub cap: Millis,
 }
 
+/// When a link that fails is given up, until somebody brings it online. Both must be so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OfflinePolicy {
+    /// So many failures in a row.
+    pub after_failures: u32,
+    /// So long since the first of them.
+    pub min_wait: Millis,
+}
+
 /// Failures in a row, and the source of jitter.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Outage {
     failures: u32,
     random: u64,
     hurried: Timestamp,
+    /// Failures since the link last worked, whatever waits were cut short meanwhile, and when the first of them was.
+    in_a_row: u32,
+    since: Timestamp,
 }
 
 impl Outage {
     /// None yet. Links with different seeds wait differently.
     pub fn new(seed: u64) -> Self {
-        Self { failures: 0, random: seed, hurried: Timestamp::ZERO }
+        Self { failures: 0, random: seed, hurried: Timestamp::ZERO, in_a_row: 0, since: Timestamp::ZERO }
     }
 
     /// Counts a failure and says when to try again: after between half and all of the doubled, capped wait.
@@ -30,6 +42,10 @@ impl Outage {
         let doubled = backoff.first.get().saturating_mul(1 << self.failures.min(32));
         let longest = doubled.clamp(1, backoff.cap.get().max(1));
         self.failures = self.failures.saturating_add(1);
+        if self.in_a_row == 0 {
+            self.since = now;
+        }
+        self.in_a_row = self.in_a_row.saturating_add(1);
         let jitter = self.draw() % (longest / 2 + 1);
         now.after(Millis::new(longest - jitter))
     }
@@ -37,6 +53,19 @@ impl Outage {
     /// The link works.
     pub fn healed(&mut self) {
         self.failures = 0;
+        self.in_a_row = 0;
+    }
+
+    /// The peer is there, though the link does not work.
+    pub fn answered(&mut self) {
+        self.in_a_row = 0;
+    }
+
+    /// Whether the policy has the link given up: after how many failures, in which time.
+    pub fn over(&self, policy: &OfflinePolicy, now: Timestamp) -> Option<(u32, Millis)> {
+        let span = now.since(self.since);
+        let over = self.in_a_row >= policy.after_failures.max(1) && span >= policy.min_wait;
+        over.then_some((self.in_a_row, span))
     }
 
     /// The other side shows that it is there: whether to try again at once, and with short waits after. Not more often than
@@ -93,6 +122,27 @@ mod tests {
         assert!(outage.failed(&backoff, at(1)) <= at(101));
         assert!(!outage.hurry(often, at(1_000)), "within a second of the last");
         assert!(outage.hurry(often, at(1_001)));
+    }
+
+    #[test]
+    fn it_is_over_after_so_many_failures_and_so_long_and_not_after_one_of_the_two() {
+        let backoff = Backoff { first: Millis::new(10), cap: Millis::new(10) };
+        let policy = OfflinePolicy { after_failures: 3, min_wait: Millis::new(1_000) };
+        let at = |ms: u64| Timestamp::from_millis(5_000 + ms);
+        let mut outage = Outage::new(7);
+        for ms in [0, 10, 20, 999] {
+            outage.failed(&backoff, at(ms));
+            assert_eq!(outage.over(&policy, at(ms)), None, "{ms}");
+        }
+        outage.failed(&backoff, at(1_000));
+        assert_eq!(outage.over(&policy, at(1_000)), Some((5, Millis::new(1_000))));
+        outage.healed();
+        for ms in [5_000, 9_000] {
+            outage.failed(&backoff, at(ms));
+            assert_eq!(outage.over(&policy, at(ms)), None, "{ms}");
+        }
+        outage.failed(&backoff, at(9_001));
+        assert_eq!(outage.over(&policy, at(9_001)), Some((3, Millis::new(4_001))));
     }
 
     #[test]

@@ -19,18 +19,33 @@ use super::{
 use crate::{
     certs::CertsError,
     clock::Clock,
-    engine::link::SenderConfig,
+    engine::link::{OfflinePolicy, SenderConfig},
     metrics::Metrics,
     store::Store,
     transport::{Admitted, Dialler, close},
 };
 
+/// One peer, as configured.
+#[derive(Debug, Clone)]
+pub struct PeerOptions {
+    /// Its site.
+    pub site: SiteName,
+    /// Where it is dialled: `host:port`.
+    pub address: String,
+    /// Whether its link begins offline.
+    pub offline: bool,
+    /// When its link is taken offline by itself; `None`: never.
+    pub offline_policy: Option<OfflinePolicy>,
+    /// Bytes a second that go to it at most; `None`: no limit.
+    pub max_bytes_per_second: Option<u64>,
+}
+
 /// What links are started with.
 pub struct LinksOptions {
     /// This relay's site.
     pub site: SiteName,
-    /// The peers: site, address (`host:port`), and whether its link begins offline.
-    pub peers: Vec<(SiteName, String, bool)>,
+    /// The peers.
+    pub peers: Vec<PeerOptions>,
     /// What is replicated, and where it comes to.
     pub store: Store,
     /// Where the time comes from.
@@ -82,8 +97,10 @@ impl Links {
     /// Starts a link to each peer. To be called on a tokio runtime.
     pub fn start(options: LinksOptions) -> Self {
         let LinksOptions { site, peers, store, clock, credentials, sender, connect_timeout, metrics } = options;
-        let made = peers.into_iter().map(|(peer, address, offline)| {
-            let made = Peer::new(peer, address, sender.clone(), metrics.link(peer), seed());
+        let made = peers.into_iter().map(|options| {
+            let PeerOptions { site: peer, address, offline, offline_policy, max_bytes_per_second } = options;
+            let sender = SenderConfig { offline_policy, max_bytes_per_second, ..sender.clone() };
+            let made = Peer::new(peer, address, sender, metrics.link(peer), seed());
             if offline {
                 made.set_offline(true, &store, clock.now());
             }

@@ -23,5 +23,5 @@ mod sending;
 mod tests;
 mod view;
 
-pub use links::{Links, LinksOptions};
+pub use links::{Links, LinksOptions, PeerOptions};
 pub use view::{Described, RelayView, Way};

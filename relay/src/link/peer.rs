@@ -60,9 +60,16 @@ impl Peer {
 
     /// Both ways: this relay's link, and what it takes from the peer's.
     pub(super) fn set_offline(&self, offline: bool, store: &Store, now: Timestamp) {
-        self.offline.send_replace(offline);
         self.handle(if offline { SenderInput::TakeOffline } else { SenderInput::BringOnline }, store, now);
+        self.follow();
         self.changed.notify_one();
+    }
+
+    /// Where this relay's link is offline, by whomever's word, nothing is taken from the peer's.
+    pub(super) fn follow(&self) {
+        let sender = self.sender();
+        let is_offline = matches!(sender.state(), State::Offline { .. });
+        self.offline.send_if_modified(|offline| std::mem::replace(offline, is_offline) != is_offline);
     }
 
     /// Resolves once the peer is offline, at once where it is.
@@ -109,5 +116,5 @@ impl Peer {
 
 /// What a peer is told whose link was taken offline here.
 pub(super) fn taken_offline() -> Refusal {
-    Refusal::new(ErrorCode::TakenOffline, "the link was taken offline by the other site's admin")
+    Refusal::new(ErrorCode::TakenOffline, "the link was taken offline at the other site")
 }

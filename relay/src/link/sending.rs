@@ -252,6 +252,7 @@ impl Sending {
             return;
         }
         self.told = name;
+        self.peer.follow();
         self.shared.view.set(peer, Way::Out, matches!(name, "streaming" | "reconciling"));
         match name {
             // Said once, however often it is tried again in vain.
@@ -260,6 +261,7 @@ impl Sending {
                 self.told_reason = reason;
             }
             "faulted" | "waiting" => tracing::debug!(%peer, "link {name}: {reason}"),
+            "offline" => tracing::warn!(%peer, "link offline: {reason}"),
             "connecting" | "handshaking" => tracing::debug!(%peer, "link {name}"),
             _ => {
                 tracing::info!(%peer, "link {name}");

@@ -22,7 +22,7 @@ use rustls_pki_types::CertificateDer;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-use super::{Links, LinksOptions};
+use super::{Links, LinksOptions, PeerOptions};
 use crate::{
     certs::{Authority, CertsError, Credentials, Development, Now, Peer, RefusedConnection, develop},
     clock::{Clock, SystemClock},
@@ -166,7 +166,13 @@ impl Relay {
         let dialled_with = region.clone();
         let links = Links::start(LinksOptions {
             site: own,
-            peers: vec![(peer, address.to_string(), false)],
+            peers: vec![PeerOptions {
+                site: peer,
+                address: address.to_string(),
+                offline: false,
+                offline_policy: None,
+                max_bytes_per_second: None,
+            }],
             store: store.clone(),
             clock,
             credentials: Arc::new(move || dialled_with.credentials(own)?.client(ALPN_PEER, &Limits::default())),

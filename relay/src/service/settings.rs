@@ -1,14 +1,15 @@
 //! What the configuration means to the parts: theirs are plain values, without files and lines.
 
-use landbridge_protocol::{name::SiteName, version::RunId};
+use landbridge_protocol::{time::Millis, version::RunId};
 
 use crate::{
     config::{self, RelayConfig},
     engine::{
         guards::Guards,
-        link::{Backoff, SenderConfig},
+        link::{Backoff, OfflinePolicy, SenderConfig},
         replica::{CacheConfig, ReplicaConfig, Replicate},
     },
+    link::PeerOptions,
     store::{StoreLimits, StoreOptions},
 };
 
@@ -23,7 +24,8 @@ pub(super) fn replica(config: &RelayConfig) -> ReplicaConfig {
         tombstone_min_age: replication.tombstone_min_age,
         tombstone_max_age: replication.tombstone_max_age,
         max_tombstones: replication.max_tombstones as u64,
-        forward_after: replication.forward_after,
+        // Off: a time that no link lives to see.
+        forward_after: replication.forward_after.on().unwrap_or(Millis::new(u64::MAX)),
         fill_wait: replication.fill_wait,
         guards: Guards::all(),
     }
@@ -76,6 +78,20 @@ pub(super) fn sender(config: &RelayConfig) -> SenderConfig {
 }
 
 /// The peers, as links take them.
-pub(super) fn peers(config: &RelayConfig) -> Vec<(SiteName, String, bool)> {
-    config.peers.iter().map(|peer| (peer.site, peer.address.to_string(), peer.offline)).collect()
+pub(super) fn peers(config: &RelayConfig) -> Vec<PeerOptions> {
+    config.peers.iter().map(peer).collect()
+}
+
+fn peer(peer: &config::PeerConfig) -> PeerOptions {
+    let after = peer.after_failures.on();
+    PeerOptions {
+        site: peer.site,
+        address: peer.address.to_string(),
+        offline: peer.offline,
+        offline_policy: after.map(|failures| OfflinePolicy {
+            after_failures: u32::try_from(failures).unwrap_or(u32::MAX),
+            min_wait: peer.min_wait,
+        }),
+        max_bytes_per_second: peer.max_bytes_per_second.on().map(config::ByteSize::get),
+    }
 }

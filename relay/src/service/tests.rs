@@ -3,6 +3,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use landbridge_client::{Change, Client, ClientBuilder, ConnectError, Event, Key, NodeName, SiteName, Token};
+use landbridge_protocol::time::Millis;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -10,6 +11,7 @@ use super::*;
 use crate::{
     certs::{Development, develop},
     clock::SystemClock,
+    config::{OrOff, PeerConfig},
     store::error::OpenError,
 };
 
@@ -68,6 +70,17 @@ fn node(dir: &TempDir, service: &Service, name: &str) -> ClientBuilder {
     builder.identity_files(file("pem"), file("key"), dir.path().join("ca.pem")).connect_timeout(PATIENCE)
 }
 
+fn peer(name: &str, address: &str) -> PeerConfig {
+    PeerConfig {
+        site: site(name),
+        address: address.parse().unwrap(),
+        offline: false,
+        after_failures: OrOff::Off,
+        min_wait: Millis::ZERO,
+        max_bytes_per_second: OrOff::Off,
+    }
+}
+
 /// Two relays that have each other as peers, both ready.
 async fn two_relays(dir: &TempDir) -> [Service; 2] {
     let sockets = [(); 2].map(|()| std::net::UdpSocket::bind("127.0.0.1:0").unwrap());
@@ -76,8 +89,7 @@ async fn two_relays(dir: &TempDir) -> [Service; 2] {
     for (own, other) in [(0, 1), (1, 0)] {
         let names = ["site1", "site2"];
         let mut config = RelayConfig { listen: addresses[own], ..config_of(names[own], dir.path()) };
-        let address = addresses[other].to_string().parse().unwrap();
-        config.peers.push(crate::config::PeerConfig { site: site(names[other]), address, offline: false });
+        config.peers.push(peer(names[other], &addresses[other].to_string()));
         started.push(start(config).await.unwrap());
     }
     for service in &started {
@@ -257,9 +269,7 @@ async fn a_second_relay_gets_neither_the_store_nor_the_port() {
 async fn a_fresh_store_with_a_peer_is_not_ready_before_it_is_filled() {
     let dir = certificates();
     let mut config = config(dir.path());
-    let peer =
-        crate::config::PeerConfig { site: site("site2"), address: "127.0.0.1:9".parse().unwrap(), offline: false };
-    config.peers.push(peer);
+    config.peers.push(peer("site2", "127.0.0.1:9"));
     let service = start(config).await.unwrap();
     let status = service.status();
     assert!(!status.ready);

@@ -5,6 +5,9 @@
 //! learns goes to the writer as a command. It knows no sockets, and reads no clock.
 
 mod batch;
+#[cfg(test)]
+mod giving_up_tests;
+mod pace;
 mod sender;
 mod stream;
 #[cfg(test)]
@@ -23,7 +26,10 @@ use landbridge_protocol::{
 
 pub use self::sender::{Sender, State};
 use super::{command::Command, command::Decided};
-pub use super::{header::LogRead, outage::Backoff};
+pub use super::{
+    header::LogRead,
+    outage::{Backoff, OfflinePolicy},
+};
 
 /// Bounds and rhythms of a sender.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +46,10 @@ pub struct SenderConfig {
     pub silence: Millis,
     /// How long to wait before a broken link is tried again.
     pub backoff: Backoff,
+    /// When a link that fails is taken offline; `None`: never.
+    pub offline_policy: Option<OfflinePolicy>,
+    /// Bytes a second at most, in batches and reconciles; `None`: no limit.
+    pub max_bytes_per_second: Option<u64>,
     /// Name and version of the software, said in the handshake.
     pub software: String,
 }
@@ -53,6 +63,8 @@ impl Default for SenderConfig {
             heartbeat_every: Millis::from_secs(1),
             silence: Millis::from_secs(10),
             backoff: Backoff { first: Millis::new(100), cap: Millis::from_secs(10) },
+            offline_policy: None,
+            max_bytes_per_second: None,
             software: concat!("landbridge ", env!("CARGO_PKG_VERSION")).to_owned(),
         }
     }

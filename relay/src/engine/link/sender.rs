@@ -1,5 +1,6 @@
 //! The states of a link and what moves it between them.
 
+mod giving_up;
 mod hurry;
 mod report;
 
@@ -21,7 +22,7 @@ use landbridge_protocol::{
 };
 
 use super::{
-    CommandToWriter, SenderConfig, SenderInput, SenderOutput, batch::written_at, offset_ms, stream::Stream,
+    CommandToWriter, SenderConfig, SenderInput, SenderOutput, batch::written_at, offset_ms, pace::Pace, stream::Stream,
     transfer::Transfer,
 };
 use crate::engine::{command::Command, guards::Guard, outage::Outage, replica::Replica, window::Lag};
@@ -109,6 +110,9 @@ pub struct Sender {
     config: SenderConfig,
     state: State,
     outage: Outage,
+    pace: Pace,
+    /// What is sent next waits until then.
+    paced: Option<Timestamp>,
     lag: Lag,
     /// Commands that the writer has not answered.
     owed: u32,
@@ -133,18 +137,12 @@ impl Hash for Sender {
 
 impl Sender {
     /// A link that is dialled at once. `seed` decides its jitter.
-    pub fn new(peer: SiteName, config: SenderConfig, seed: u64) -> Self {
+    pub fn new(peer: SiteName, mut config: SenderConfig, seed: u64) -> Self {
         let state = State::Waiting { until: Timestamp::ZERO, reason: String::new() };
-        Self {
-            peer,
-            config,
-            state,
-            outage: Outage::new(seed),
-            lag: Lag::default(),
-            owed: 0,
-            spoken: None,
-            out: VecDeque::new(),
-        }
+        let pace = Pace::new(config.max_bytes_per_second);
+        config.batch_bytes = pace.batch_bytes(config.batch_bytes);
+        let (outage, lag, out) = (Outage::new(seed), Lag::default(), VecDeque::new());
+        Self { peer, config, state, outage, pace, paced: None, lag, owed: 0, spoken: None, out }
     }
 
     /// The peer's site.
@@ -224,7 +222,11 @@ impl Sender {
         if self.out.is_empty() {
             self.advance(replica, now);
         }
-        self.out.pop_front()
+        let next = self.out.pop_front();
+        if let Some(SenderOutput::Send(frame)) = &next {
+            self.pay_for(frame, now);
+        }
+        next
     }
 
     /// When to poll again at the latest.
@@ -242,7 +244,7 @@ impl Sender {
     fn beat_deadline(&self, open: &Streaming) -> Timestamp {
         let beat = open.beat.map_or(Timestamp::ZERO, |last| last.after(self.config.heartbeat_every));
         let earliest = beat.min(open.heard.after(self.config.silence));
-        open.due.map_or(earliest, |due| earliest.min(due))
+        [open.due, self.paced].into_iter().flatten().fold(earliest, Timestamp::min)
     }
 
     fn open_stream(&mut self) -> Option<&mut Streaming> {
@@ -275,8 +277,8 @@ impl Sender {
         if matches!(self.state, State::Offline { .. } | State::Waiting { .. } | State::Faulted { .. }) {
             return;
         }
-        self.hang_up();
-        self.state = State::Waiting { until: self.outage.failed(&self.config.backoff, now), reason };
+        self.put_off(reason, now);
+        self.give_up(now);
     }
 
     fn faulted(&mut self, reason: String, now: Timestamp) {
@@ -285,6 +287,7 @@ impl Sender {
         }
         self.hang_up();
         self.state = State::Faulted { until: self.outage.failed(&self.config.backoff, now), reason };
+        self.outage.answered();
     }
 
     fn refused(&mut self, refusal: &Refusal, now: Timestamp) {
@@ -292,7 +295,7 @@ impl Sender {
         match refusal.code() {
             Some(ErrorCode::HandshakeAnew) if self.open_stream().is_some() => self.anew(now),
             _ if clocks || !refusal.retryable => self.faulted(refusal.message.clone(), now),
-            _ => self.broke(refusal.message.clone(), now),
+            _ => self.put_off_by_peer(&refusal.message, now),
         }
     }
 
@@ -337,6 +340,7 @@ impl Sender {
         if skew.unsigned_abs() > replica.config().max_clock_skew.get() {
             return self.skewed(skew, now);
         }
+        self.outage.answered();
         let introduction = Box::new(receiver.clone());
         greeting.welcome = Some(welcome);
         self.command(Command::Introduced { peer: introduction, incoming: false });
@@ -453,6 +457,10 @@ impl Sender {
 
     /// Batches, or the reconcile that comes first.
     fn advance_content(&mut self, replica: &Replica, now: Timestamp) {
+        self.paced = self.pace.until(now);
+        if self.paced.is_some() {
+            return;
+        }
         match &mut self.state {
             State::Reconciling(open) => self.out.extend(open.transfer.wants(&self.peer, &self.config, replica)),
             State::Streaming(open) if replica.must_reconcile(&self.peer) => {

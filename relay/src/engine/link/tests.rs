@@ -21,7 +21,7 @@ use crate::engine::{
 };
 
 pub(super) const NOW: Timestamp = Timestamp::from_millis(1_000_000);
-const DAY: Millis = Millis::from_secs(86_400);
+pub(super) const DAY: Millis = Millis::from_secs(86_400);
 
 #[derive(Default)]
 pub(super) struct Log(BTreeMap<Sequence, Record>);
@@ -87,15 +87,29 @@ impl Relay {
 
 /// Carries out all that the sender asks for; returns the batches that went.
 pub(super) fn pump(sender: &mut Sender, from: &mut Relay, to: &mut Relay) -> Vec<peer::Batch> {
-    pump_some(sender, from, to, usize::MAX)
+    pump_at(sender, from, to, NOW)
+}
+
+pub(super) fn pump_at(sender: &mut Sender, from: &mut Relay, to: &mut Relay, now: Timestamp) -> Vec<peer::Batch> {
+    pump_some_at(sender, from, to, usize::MAX, now)
 }
 
 /// As [`pump`], until so many batches went.
 pub(super) fn pump_some(sender: &mut Sender, from: &mut Relay, to: &mut Relay, limit: usize) -> Vec<peer::Batch> {
+    pump_some_at(sender, from, to, limit, NOW)
+}
+
+fn pump_some_at(
+    sender: &mut Sender,
+    from: &mut Relay,
+    to: &mut Relay,
+    limit: usize,
+    now: Timestamp,
+) -> Vec<peer::Batch> {
     let mut batches = Vec::new();
     let (site, run) = (from.replica.site(), from.replica.origin().run);
     while batches.len() < limit
-        && let Some(output) = sender.poll(&from.replica, NOW)
+        && let Some(output) = sender.poll(&from.replica, now)
     {
         let input = match output {
             SenderOutput::Dial => SenderInput::Connected,
@@ -115,7 +129,7 @@ pub(super) fn pump_some(sender: &mut Sender, from: &mut Relay, to: &mut Relay, l
                     let Ok(Answer::Introduced { cursor, cursor_digest }) = to.step(introduced) else {
                         panic!("refused")
                     };
-                    let receiver = to.replica.introduction(NOW, "test");
+                    let receiver = to.replica.introduction(now, "test");
                     SenderInput::Welcome(Box::new(peer::Welcome { version: 1, receiver, cursor, cursor_digest }))
                 }
                 SenderToReceiver::Start(start) => {
@@ -131,7 +145,7 @@ pub(super) fn pump_some(sender: &mut Sender, from: &mut Relay, to: &mut Relay, l
                 _ => continue,
             },
         };
-        sender.handle(input, &from.replica, NOW);
+        sender.handle(input, &from.replica, now);
     }
     batches
 }

@@ -22,7 +22,7 @@ impl Sender {
             State::Streaming(_) if replica.held_back(&self.peer) => {
                 ("streaming", "waits for the peer's reconcile".into())
             }
-            State::Streaming(_) => ("streaming", String::new()),
+            State::Streaming(_) => ("streaming", self.pace_in_words()),
             State::Reconciling(open) => ("reconciling", format!("{} records sent", open.transfer.records)),
             State::Faulted { reason, .. } => ("faulted", reason.clone()),
         };
@@ -30,5 +30,12 @@ impl Sender {
         let lag_changes = self.lag.changes(replica.head());
         let lag = if lag_changes == 0 { Millis::ZERO } else { self.lag.age(now) };
         SenderReport { state, detail, lag_changes, lag, in_flight, spoken: self.spoken.clone() }
+    }
+
+    fn pace_in_words(&self) -> String {
+        match (self.paced, self.config.max_bytes_per_second) {
+            (Some(_), Some(limit)) => format!("held to {limit} bytes a second"),
+            _ => String::new(),
+        }
     }
 }
