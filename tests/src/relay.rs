@@ -112,9 +112,17 @@ impl RelayProcess {
 
     /// SIGTERM, and its end.
     pub async fn stop(self) -> ExitStatus {
-        let pid = self.child.id().expect("it runs").to_string();
-        let sent = Command::new("kill").args(["-TERM", &pid]).status().await;
-        assert!(sent.is_ok_and(|s| s.success()), "SIGTERM can't be sent");
+        self.signal("TERM").await;
         self.end().await
+    }
+
+    /// Sends a signal, by its name without SIG.
+    ///
+    /// # Panics
+    /// When it can't be sent.
+    pub async fn signal(&self, name: &str) {
+        let pid = self.child.id().expect("it runs").to_string();
+        let sent = Command::new("kill").args([&format!("-{name}"), &pid]).status().await;
+        assert!(sent.is_ok_and(|s| s.success()), "SIG{name} can't be sent");
     }
 }

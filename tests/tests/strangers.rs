@@ -2,30 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
-use std::{
-    io::{Read, Write},
-    net::TcpStream,
-    time::Duration,
-};
+use std::time::Duration;
 
 use bytes::Bytes;
 use landbridge_client::{Client, Profile};
-use landbridge_tests::sites::TwoSites;
-
-/// The relay's metrics, over HTTP.
-fn metrics(port: u16) -> String {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).unwrap();
-    text
-}
-
-/// The sum of a counter over its labels.
-fn total(metrics: &str, name: &str) -> f64 {
-    let lines = metrics.lines().filter(|l| l.starts_with(name));
-    lines.filter_map(|l| l.rsplit(' ').next()?.parse::<f64>().ok()).sum()
-}
+use landbridge_tests::{
+    metrics::{scrape, total},
+    sites::TwoSites,
+};
 
 async fn refused(profile: Profile) -> String {
     let connected = Client::builder().profile(profile).connect_timeout(Duration::from_secs(10)).connect().await;
@@ -44,7 +28,7 @@ async fn certificates_of_another_role_site_or_authority_are_refused_and_counted(
         key: certs.join(format!("{certificate}.key")),
         ..good.clone()
     };
-    let before = total(&metrics(sites.port(0)), "landbridge_refused_connections_total");
+    let before = total(&scrape(sites.port(0)), "landbridge_refused_connections_total", "");
 
     // a peer's certificate for a node's ALPN; another site's node; a node of another name; another authority's
     refused(with("site2.relay")).await;
@@ -56,7 +40,7 @@ async fn certificates_of_another_role_site_or_authority_are_refused_and_counted(
     // the wrong site, by name
     refused(Profile { site: "site9".parse().unwrap(), ..good.clone() }).await;
 
-    let after = total(&metrics(sites.port(0)), "landbridge_refused_connections_total");
+    let after = total(&scrape(sites.port(0)), "landbridge_refused_connections_total", "");
     assert!(after >= before + 3.0, "refusals are counted: {before} before, {after} after");
     node.raw("sessions").unwrap().put("k", Bytes::from_static(b"undisturbed")).await.unwrap();
     let (code, _, err) = sites.command(0, &["put", "sessions", "by-operator", "v"]).await;
