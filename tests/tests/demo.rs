@@ -41,7 +41,7 @@ impl Demo {
 
 fn demo(dir: &Path) -> Command {
     let mut command = Command::new(relay::binary());
-    command.args(["demo", "--base-port", &ports::free_for_a_demo().to_string(), "--dir"]).arg(dir);
+    command.args(["demo", "--base-port", &ports::free_for_a_demo(3).to_string(), "--dir"]).arg(dir);
     command.stdin(Stdio::null()).kill_on_drop(true);
     command
 }
@@ -72,4 +72,16 @@ async fn a_second_demo_leaves_a_running_one_its_directory() {
     assert_eq!(second.status.code(), Some(2), "{said}");
     assert!(said.contains("a demo that runs"), "{said}");
     assert!(dir.join("site1.store").join("FORMAT").exists(), "the first one's store is gone");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_three_sites_the_story_has_a_link_cut_and_is_verified() {
+    let dir = TempDir::with_prefix("landbridge-").expect("a temporary directory");
+    let told = demo(&dir.path().join("demo")).args(["--sites", "3", "--once"]).output();
+    let told = timeout(4 * PATIENCE, told).await.expect("the demo does not end").expect("the binary runs");
+    let story = String::from_utf8_lossy(&told.stdout);
+    assert_eq!(told.status.code(), Some(0), "{story}\n{}", String::from_utf8_lossy(&told.stderr));
+    for line in ["7. Only the link between site1 and site2 is cut", "the link stayed cut", "All steps verified"] {
+        assert!(story.contains(line), "{line:?} is missing of\n{story}");
+    }
 }

@@ -47,4 +47,5 @@ pub(super) const CERTS: &str = "Example:
   landbridge certs --dir certs --site site1 --site site2 --node site1/node11 --node site2/node21";
 pub(super) const DEMO: &str = "Examples:
   landbridge demo           # stays up, and prints commands to try in other terminals
-  landbridge demo --once    # ends after the story";
+  landbridge demo --once    # ends after the story
+  landbridge demo --sites 3 # three sites, and a cut that changes find their way around";

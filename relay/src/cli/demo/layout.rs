@@ -15,7 +15,10 @@ use crate::{
 };
 
 /// Names of the sites and of the nodes of each.
-pub(crate) const SITES: [(&str, [&str; 2]); 2] = [("site1", ["node11", "node12"]), ("site2", ["node21", "node22"])];
+pub(crate) const SITES: [(&str, [&str; 2]); 3] =
+    [("site1", ["node11", "node12"]), ("site2", ["node21", "node22"]), ("site3", ["node31", "node32"])];
+/// How far the ports of two relays are apart.
+const PORTS_APART: u16 = 1000;
 
 /// Shows that a directory is a demo's, so that a later demo may begin its stores anew.
 const MARKER: &str = "this-directory-is-a-landbridge-demo";
@@ -24,7 +27,8 @@ const MARKER: &str = "this-directory-is-a-landbridge-demo";
 #[derive(Debug)]
 pub(crate) struct Layout {
     dir: PathBuf,
-    ports: [u16; 2],
+    /// One of each site.
+    ports: Vec<u16>,
     /// The marker, locked as long as this demo runs.
     _lock: File,
 }
@@ -39,12 +43,12 @@ pub(crate) enum LayoutError {
     #[error("{} is the directory of a demo that runs; stop that one, or name another directory with --dir", .0.display())]
     Running(PathBuf),
     #[error(
-        "{protocol} port {port} is in use (another demo or relay?); choose others with --base-port N: N and N+1000"
+        "{protocol} port {port} is in use (another demo or relay?); choose others with --base-port N: N, N+1000 and so on"
     )]
     PortInUse { protocol: &'static str, port: u16 },
-    #[error("cannot listen at {protocol} port {port}: {source}; choose others with --base-port N: N and N+1000")]
+    #[error("cannot listen at {protocol} port {port}: {source}; choose others with --base-port N: N, N+1000 and so on")]
     Port { protocol: &'static str, port: u16, source: io::Error },
-    #[error("--base-port {0} is too high: N+1000 must be a port too")]
+    #[error("--base-port {0} is too high: the ports of all relays, 1000 apart, must be at most 65535")]
     PortTooHigh(u16),
     #[error("cannot make certificates: {0}")]
     Certificates(#[from] DevelopError),
@@ -53,9 +57,9 @@ pub(crate) enum LayoutError {
 impl Layout {
     /// Checks directory and ports, and writes every file. A directory of an earlier demo keeps its certificates and loses
     /// its stores.
-    pub(crate) fn prepare(dir: &Path, base_port: u16) -> Result<(Self, bool), LayoutError> {
-        let second = base_port.checked_add(1000).ok_or(LayoutError::PortTooHigh(base_port))?;
-        let ports = [base_port, second];
+    pub(crate) fn prepare(dir: &Path, base_port: u16, sites: u16) -> Result<(Self, bool), LayoutError> {
+        let ports = (0..sites).map(|at| base_port.checked_add(at * PORTS_APART));
+        let ports: Vec<u16> = ports.collect::<Option<_>>().ok_or(LayoutError::PortTooHigh(base_port))?;
         ports.iter().try_for_each(|port| free(*port))?;
         let (lock, again) = claim(dir)?;
         let layout = Self { dir: dir.to_path_buf(), ports, _lock: lock };
@@ -63,14 +67,19 @@ impl Layout {
         Ok((layout, again))
     }
 
+    /// The sites of this demo, and the nodes of each.
+    pub(crate) fn sites(&self) -> &'static [(&'static str, [&'static str; 2])] {
+        &SITES[..self.ports.len()]
+    }
+
     fn write_all(&self) -> Result<(), LayoutError> {
         let site = |name: &str| SiteName::new(name).expect("a constant of this file is a site's name");
         let node = |name: &str| NodeName::new(name).expect("a constant of this file is a node's name");
-        let sites = SITES.map(|(name, _)| site(name));
+        let sites = self.sites().iter().map(|(name, _)| site(name)).collect();
         let nodes: Vec<_> =
-            SITES.iter().flat_map(|(name, nodes)| nodes.iter().map(|n| (site(name), node(n)))).collect();
-        develop(&Development { dir: self.dir.join("certs"), sites: sites.to_vec(), nodes, now: SystemClock.now() })?;
-        for (at, (name, nodes)) in SITES.iter().enumerate() {
+            self.sites().iter().flat_map(|(name, nodes)| nodes.iter().map(|n| (site(name), node(n)))).collect();
+        develop(&Development { dir: self.dir.join("certs"), sites, nodes, now: SystemClock.now() })?;
+        for (at, (name, nodes)) in self.sites().iter().enumerate() {
             write(&self.relay_config(at), &self.relay_toml(at))?;
             write(&self.profile(at), &self.profile_toml(at, name, "operator", &format!("{name}.admin")))?;
             for node in nodes {
@@ -81,7 +90,10 @@ impl Layout {
     }
 
     fn relay_toml(&self, at: usize) -> String {
-        let (site, peer) = (SITES[at].0, SITES[1 - at].0);
+        let site = SITES[at].0;
+        let peers = self.sites().iter().zip(&self.ports).filter(|((peer, _), _)| *peer != site);
+        let peers =
+            peers.map(|((peer, _), port)| format!("\n[[peers]]\nsite = \"{peer}\"\naddress = \"127.0.0.1:{port}\"\n"));
         format!(
             "# The relay of {site} in the demo. ops/relay.toml shows every setting.\n\
              site = \"{site}\"\n\
@@ -91,12 +103,10 @@ impl Layout {
              [tls]\n\
              certificate = \"certs/{site}.relay.pem\"\n\
              key = \"certs/{site}.relay.key\"\n\
-             trust = \"certs/ca.pem\"\n\n\
-             [[peers]]\n\
-             site = \"{peer}\"\n\
-             address = \"127.0.0.1:{}\"\n",
+             trust = \"certs/ca.pem\"\n\
+             {}",
             self.ports[at],
-            self.ports[1 - at],
+            peers.collect::<String>(),
         )
     }
 

@@ -1,11 +1,12 @@
 //! `landbridge demo`: the main job on real input. Two relays as processes of this binary, four nodes, a story in six
-//! steps; each step verifies what it claims.
+//! steps; each step verifies what it claims. With a third site there is a seventh.
 
 mod layout;
 mod load;
 mod node;
 mod steps;
 mod story;
+mod words;
 
 use std::{
     collections::BTreeMap,
@@ -16,13 +17,14 @@ use std::{
 
 use clap::Args;
 use landbridge_client::{Profile, Version};
-use landbridge_protocol::frame::admin::Request;
+use landbridge_protocol::{frame::admin::Request, name::SiteName};
 use tokio::task::JoinSet;
 
 use self::{
     layout::{Layout, SITES},
     node::Node,
     story::{Story, took},
+    words::sites_in_words,
 };
 use super::{Exit, Failure, admin::Operator, relay_process::RelayProcess, signals::asked_to_end};
 
@@ -40,7 +42,10 @@ pub struct DemoArgs {
     /// Where certificates, configurations, profiles, stores and logs go
     #[arg(long, value_name = "DIR", default_value = "landbridge-demo")]
     dir: PathBuf,
-    /// The relays listen at N and N+1000: UDP for nodes and peers, TCP for HTTP
+    /// How many sites, each with a relay and two nodes
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(2..=3))]
+    sites: u16,
+    /// The relays listen at N, N+1000, and with three sites N+2000: UDP for nodes and peers, TCP for HTTP
     #[arg(long, value_name = "N", default_value_t = 12232, value_parser = clap::value_parser!(u16).range(1..=64535))]
     base_port: u16,
 }
@@ -70,7 +75,7 @@ impl From<landbridge_client::Error> for StepError {
 struct World {
     story: Story,
     layout: Layout,
-    relays: [Option<RelayProcess>; 2],
+    relays: Vec<Option<RelayProcess>>,
     nodes: Vec<Node>,
     _tasks: JoinSet<()>,
 }
@@ -81,7 +86,7 @@ pub async fn demo(args: DemoArgs) -> Result<Exit, Failure> {
         biased;
         ended = asked_to_end() => {
             ended?;
-            return Err(Failure::new(Exit::Failed, "interrupted; both relays are stopped"));
+            return Err(Failure::new(Exit::Failed, "interrupted; all relays are stopped"));
         }
         told = tell(&args) => told?,
     };
@@ -97,9 +102,11 @@ pub async fn demo(args: DemoArgs) -> Result<Exit, Failure> {
 /// Starts everything and tells the story.
 async fn tell(args: &DemoArgs) -> Result<World, Failure> {
     let begun = Instant::now();
-    let (layout, again) = Layout::prepare(&args.dir, args.base_port).map_err(|e| Failure::because(Exit::Usage, &e))?;
+    let (layout, again) =
+        Layout::prepare(&args.dir, args.base_port, args.sites).map_err(|e| Failure::because(Exit::Usage, &e))?;
     let story = Story::new();
-    story.line("Landbridge: two sites, each with a relay and two nodes. Everything here is real.");
+    let sites = sites_in_words(&layout);
+    story.line(format_args!("Landbridge: {sites} sites, each with a relay and two nodes. Everything here is real."));
     if again {
         story.line(format_args!(
             "{} is an earlier demo's: its certificates are kept, its stores begun anew.",
@@ -119,12 +126,13 @@ async fn tell(args: &DemoArgs) -> Result<World, Failure> {
 
 impl World {
     async fn start(story: Story, layout: Layout) -> Result<Self, StepError> {
-        let mut world = Self { story, layout, relays: [None, None], nodes: Vec::new(), _tasks: JoinSet::new() };
+        let sites = layout.sites();
+        let mut world = Self { story, layout, relays: Vec::new(), nodes: Vec::new(), _tasks: JoinSet::new() };
         let begun = Instant::now();
-        for at in 0..2 {
-            world.relays[at] = Some(world.spawn_relay(at)?);
+        for at in 0..sites.len() {
+            world.relays.push(Some(world.spawn_relay(at)?));
         }
-        for (at, (site, _)) in SITES.into_iter().enumerate() {
+        for (at, (site, _)) in sites.iter().enumerate() {
             world.relay_mut(at)?.ready().await.map_err(StepError::of)?;
             let pid = world.relay_mut(at)?.pid();
             let http = world.layout.http(at);
@@ -132,7 +140,7 @@ impl World {
                 .story
                 .says(site, format_args!("relay at {http}, process {pid}, ready after {}", took(begun.elapsed())));
         }
-        for (site, nodes) in SITES {
+        for (site, nodes) in sites {
             for name in nodes {
                 let node = Node::join(&world.layout, name, &mut world._tasks).await?;
                 world.nodes.push(node);
@@ -151,7 +159,13 @@ impl World {
         steps::logout(self).await?;
         steps::lifespan(self).await?;
         steps::cut(self).await?;
-        steps::kill(self).await
+        steps::kill(self).await?;
+        if self.relays.len() > 2 { steps::detour(self).await } else { Ok(()) }
+    }
+
+    /// The first node of each site.
+    fn first_nodes(&self) -> impl Iterator<Item = &Node> {
+        self.layout.sites().iter().map(|(_, nodes)| self.node(nodes[0]))
     }
 
     fn node(&self, name: &str) -> &Node {
@@ -178,41 +192,59 @@ impl World {
         self.relay_mut(at)?.ready().await.map_err(StepError::of)
     }
 
-    /// Changes the link of each relay to the other.
-    async fn links(&self, request: impl Fn(landbridge_protocol::name::SiteName) -> Request) -> Result<(), StepError> {
-        let profiles = [0, 1].map(|at| Profile::load(self.layout.profile(at)));
-        let [first, second] = profiles;
-        let (first, second) = (first.map_err(StepError::of)?, second.map_err(StepError::of)?);
-        for (own, peer) in [(&first, second.site), (&second, first.site)] {
-            let mut operator = Operator::connect(own).await.map_err(StepError::of)?;
-            operator.link(request(peer)).await.map_err(StepError::of)?;
+    /// Changes the link of the `one`-th relay to the `other`-th, and that one's.
+    async fn link(&self, one: usize, other: usize, online: bool) -> Result<(), StepError> {
+        for (own, peer) in [(one, other), (other, one)] {
+            let profile = Profile::load(self.layout.profile(own)).map_err(StepError::of)?;
+            let peer = SiteName::new(SITES[peer].0).map_err(StepError::of)?;
+            let request = if online { Request::BringOnline { peer } } else { Request::TakeOffline { peer } };
+            let mut operator = Operator::connect(&profile).await.map_err(StepError::of)?;
+            operator.link(request).await.map_err(StepError::of)?;
             operator.close().await;
         }
         Ok(())
     }
 
-    async fn take_offline(&self) -> Result<(), StepError> {
-        self.links(|peer| Request::TakeOffline { peer }).await
+    /// The state of the `own`-th relay's link to the `peer`-th.
+    async fn link_state(&self, own: usize, peer: usize) -> Result<String, StepError> {
+        let profile = Profile::load(self.layout.profile(own)).map_err(StepError::of)?;
+        let mut operator = Operator::connect(&profile).await.map_err(StepError::of)?;
+        let status = operator.status().await.map_err(StepError::of)?;
+        operator.close().await;
+        let link = status.links.into_iter().find(|link| link.peer.as_str() == SITES[peer].0);
+        link.map(|link| link.state).ok_or_else(|| StepError::new("a relay does not know its peer"))
     }
 
-    async fn bring_online(&self) -> Result<(), StepError> {
-        self.links(|peer| Request::BringOnline { peer }).await
+    /// Changes all links.
+    async fn links(&self, online: bool) -> Result<(), StepError> {
+        for other in 1..self.relays.len() {
+            for one in 0..other {
+                self.link(one, other, online).await?;
+            }
+        }
+        Ok(())
     }
 
-    /// Waits until both relays hold equal entries: keys, values and versions. Tells how many.
+    /// Waits until all relays hold equal entries: keys, values and versions. Tells how many.
     async fn equal_sessions(&self) -> Result<usize, StepError> {
         let until = Instant::now() + SETTLE_PATIENCE;
         loop {
-            let (first, second) = (held(self.node("node11")).await?, held(self.node("node21")).await?);
-            if first == second {
+            let mut relays = Vec::new();
+            for node in self.first_nodes() {
+                relays.push(held(node).await?);
+            }
+            let Some((first, others)) = relays.split_first() else { return Ok(0) };
+            if others.iter().all(|other| other == first) {
                 return Ok(first.len());
             }
             if Instant::now() > until {
-                let differ = first.iter().filter(|(k, v)| second.get(*k) != Some(v)).count();
+                let counts: Vec<String> = relays.iter().map(|held| held.len().to_string()).collect();
+                let differ =
+                    others.iter().map(|other| first.iter().filter(|(k, v)| other.get(*k) != Some(v)).count()).max();
                 return Err(StepError::new(format!(
-                    "the relays hold {} and {} entries, {differ} of the first differ, {SETTLE_PATIENCE:?} after the last write",
-                    first.len(),
-                    second.len()
+                    "the relays hold {} entries, up to {} of the first differ, {SETTLE_PATIENCE:?} after the last write",
+                    counts.join(" and "),
+                    differ.unwrap_or_default()
                 )));
             }
             tokio::time::sleep(LOOK_EVERY).await;
@@ -224,7 +256,7 @@ impl World {
         let program = quoted(&std::env::args().next().unwrap_or_else(|| "landbridge".into()));
         let [one, two] = [0, 1].map(|at| quoted(&self.layout.profile(at).display().to_string()));
         let story = &self.story;
-        story.line("\nBoth sites stay up. In other terminals, try:\n");
+        story.line("\nAll sites stay up. In other terminals, try:\n");
         if let Ok(here) = std::env::current_dir() {
             // program and profiles may be named relative to it
             story.line(format_args!("  cd {}", quoted(&here.display().to_string())));
@@ -236,12 +268,10 @@ impl World {
         story.line(format_args!("  {program} status --profile {one}"));
         story.line(format_args!("  {program} take-offline site2 --profile {one}"));
         story.line(format_args!("  {program} bring-online site2 --profile {one}"));
-        story.line(format_args!(
-            "\n  http://{}/ and http://{}/, with /metrics and /health/ready",
-            self.layout.http(0),
-            self.layout.http(1)
-        ));
-        story.line("\nCtrl-C stops both.");
+        let pages = (0..self.relays.len()).map(|at| format!("http://{}/", self.layout.http(at)));
+        let pages = pages.collect::<Vec<_>>().join(" and ");
+        story.line(format_args!("\n  {pages}, with /metrics and /health/ready"));
+        story.line("\nCtrl-C stops all.");
     }
 
     async fn stop(mut self) -> Result<(), StepError> {

@@ -9,14 +9,17 @@ use landbridge_client::{Conditional, EventKind, Version};
 
 use super::{
     StepError, World,
+    layout::SITES,
     load::Load,
-    node::{Node, Session},
+    node::{Local, Node, Session},
     story::took,
+    words::{all_of, nodes_in_words, who},
 };
 
-/// A login at one node is seen at all four.
+/// A login at one node is seen at all.
 pub(super) async fn login(world: &mut World) -> Result<(), StepError> {
-    world.story.step("A login at node11 is seen at all four nodes");
+    let all = nodes_in_words(&world.layout);
+    world.story.step(&format!("A login at node11 is seen at all {all} nodes"));
     let session = Session::begun("alice", "node11");
     let begun = Instant::now();
     world.node("node11").sessions.put("alice-1", &session).await?;
@@ -31,7 +34,7 @@ pub(super) async fn login(world: &mut World) -> Result<(), StepError> {
         let at = at.await?;
         world.story.says(node.name, format_args!("created alice-1, user alice, after {}", took(at - begun)));
     }
-    world.story.verified("all four nodes hold the same session");
+    world.story.verified(format_args!("all {all} nodes hold the same session"));
     Ok(())
 }
 
@@ -60,11 +63,12 @@ pub(super) async fn refresh(world: &mut World) -> Result<(), StepError> {
     for node in &world.nodes {
         node.until("both refreshes", |local| (local.versions().get("alice-1") == Some(&version)).then_some(())).await?;
     }
-    world.story.verified("all four nodes hold the session with both refreshes");
+    let all = nodes_in_words(&world.layout);
+    world.story.verified(format_args!("all {all} nodes hold the session with both refreshes"));
     Ok(())
 }
 
-/// A logout is told to all four nodes; exactly one of each site acts on it.
+/// A logout is told to all nodes; exactly one of each site acts on it.
 pub(super) async fn logout(world: &mut World) -> Result<(), StepError> {
     world.story.step("A logout at node22");
     let begun = Instant::now();
@@ -85,14 +89,16 @@ pub(super) async fn logout(world: &mut World) -> Result<(), StepError> {
             return Err(StepError::new(format!("{} still finds the session", node.name)));
         }
     }
-    world.story.verified("four event lines, one skip 'false' per site; no node finds the session");
+    let all = nodes_in_words(&world.layout);
+    world.story.verified(format_args!("{all} event lines, one skip 'false' per site; no node finds the session"));
     Ok(())
 }
 
-/// A session with a lifespan ends at both sites.
+/// A session with a lifespan ends at all sites.
 pub(super) async fn lifespan(world: &mut World) -> Result<(), StepError> {
     const LIFESPAN: Duration = Duration::from_millis(1500);
-    world.story.step("A session with a lifespan of 1.5 s runs out at both sites");
+    let sites = all_of(&world.layout);
+    world.story.step(&format!("A session with a lifespan of 1.5 s runs out at {sites} sites"));
     let begun = Instant::now();
     let session = Session::begun("bob", "node12");
     let sessions = world.node("node12").sessions.clone().with_lifespan(LIFESPAN);
@@ -117,21 +123,22 @@ pub(super) async fn lifespan(world: &mut World) -> Result<(), StepError> {
 
 /// The sites are cut apart, both go on, and are joined again.
 pub(super) async fn cut(world: &mut World) -> Result<(), StepError> {
-    world.story.step("The sites are cut apart (take-offline at both), and both go on");
+    let (sites, who) = (all_of(&world.layout), who(&world.layout));
+    world.story.step(&format!("The sites are cut apart (take-offline at {sites}), and {sites} go on"));
     let session = Session::begun("carol", "node11");
     world.node("node11").sessions.put("carol-1", &session).await?;
     for node in &world.nodes {
         node.until("carol's session", |local| local.session("carol-1").map(drop)).await?;
     }
-    world.take_offline().await?;
-    world.story.says("both", "take-offline: nothing passes between the sites now");
+    world.links(false).await?;
+    world.story.says(who, "take-offline: nothing passes between the sites now");
     for number in 0..100 {
-        for name in ["node11", "node21"] {
-            let node = world.node(name);
-            node.sessions.put(&format!("{name}-{number:02}"), &Session::begun("dave", name)).await?;
+        for node in world.first_nodes() {
+            node.sessions.put(&format!("dave-{}-{number:02}", node.name), &Session::begun("dave", node.name)).await?;
         }
     }
-    world.story.says("both", "100 logins at each site, each acknowledged by its own relay");
+    let logins = 100 * world.first_nodes().count();
+    world.story.says(who, "100 logins at each site, each acknowledged by its own relay");
     let refreshed = session.refreshed("node21");
     world.node("node21").sessions.put("carol-1", &refreshed).await?;
     world.story.says("node21", "refreshed carol-1, of whose logout it can't know");
@@ -142,23 +149,23 @@ pub(super) async fn cut(world: &mut World) -> Result<(), StepError> {
         return Err(StepError::new("site2 does not keep serving what it has"));
     }
     let begun = Instant::now();
-    world.bring_online().await?;
-    world.story.says("both", "bring-online");
+    world.links(true).await?;
+    world.story.says(who, "bring-online");
     for node in &world.nodes {
-        node.until("all 200 logins and the logout", |local| {
+        node.until("all logins and the logout", |local| {
             let keys = local.versions();
-            let logins = keys.keys().filter(|k| k.starts_with("node11-") || k.starts_with("node21-")).count();
-            (logins == 200 && !keys.contains_key("carol-1")).then_some(())
+            let here = keys.keys().filter(|key| key.starts_with("dave-")).count();
+            (here == logins && !keys.contains_key("carol-1")).then_some(())
         })
         .await?;
         world.story.says(
             node.name,
-            format_args!("has all 200 sessions, and carol-1 is gone, after {}", took(begun.elapsed())),
+            format_args!("has all {logins} sessions, and carol-1 is gone, after {}", took(begun.elapsed())),
         );
     }
     let equal = world.equal_sessions().await?;
     world.story.verified(format_args!(
-        "both relays hold the same {equal} entries, version by version; carol stays logged out"
+        "{sites} relays hold the same {equal} entries, version by version; carol stays logged out"
     ));
     Ok(())
 }
@@ -167,7 +174,7 @@ pub(super) async fn cut(world: &mut World) -> Result<(), StepError> {
 pub(super) async fn kill(world: &mut World) -> Result<(), StepError> {
     const UNDER_LOAD: Duration = Duration::from_millis(700);
     world.story.step("The relay of site1 is killed (kill -9) under load, and started again");
-    let load = ["node11", "node21"].map(|name| Load::start(world.node(name)));
+    let loads: Vec<_> = world.first_nodes().map(Load::start).collect();
     tokio::time::sleep(UNDER_LOAD).await;
     world.kill_relay(0).await?;
     world.story.says("site1", "killed; node21 goes on at site2, node11's writes wait");
@@ -177,7 +184,7 @@ pub(super) async fn kill(world: &mut World) -> Result<(), StepError> {
     world.story.says("site1", format_args!("started again, ready after {}", took(begun.elapsed())));
     tokio::time::sleep(UNDER_LOAD).await;
     let mut acknowledged = BTreeMap::new();
-    for load in load {
+    for load in loads {
         let done = load.stop().await?;
         world.story.says(
             done.node,
@@ -187,14 +194,52 @@ pub(super) async fn kill(world: &mut World) -> Result<(), StepError> {
     }
     all_there(world, &acknowledged).await?;
     let equal = world.equal_sessions().await?;
-    world
-        .story
-        .verified(format_args!("every acknowledged write is at both sites; both relays hold the same {equal} entries"));
+    let all = all_of(&world.layout);
+    world.story.verified(format_args!(
+        "every acknowledged write is at {all} sites; {all} relays hold the same {equal} entries"
+    ));
     let gaps: u64 = world.nodes.iter().map(|node| node.local().gaps()).sum();
     world
         .story
         .verified(format_args!("every node heard each key's last change, {gaps} gaps, and reconnected by itself"));
     Ok(())
+}
+
+/// One link of three is cut: what two sites tell each other goes by way of the third.
+pub(super) async fn detour(world: &mut World) -> Result<(), StepError> {
+    world.story.step("Only the link between site1 and site2 is cut: changes go by way of site3");
+    world.link(0, 1, false).await?;
+    world.story.says("site1", "take-offline site2, and site2 likewise; both stream with site3");
+    let begun = Instant::now();
+    let session = Session::begun("erin", "node11");
+    world.node("node11").sessions.put("erin-1", &session).await?;
+    for node in &world.nodes {
+        let seen = |local: &Local| {
+            local.session("erin-1").filter(|s| **s == session)?;
+            local.heard("erin-1", EventKind::Created)
+        };
+        let at = node.until("the login", seen).await?;
+        world.story.says(node.name, format_args!("created erin-1, after {}", took(at - begun)));
+    }
+    let begun = Instant::now();
+    let gone = world.node("node22").sessions.remove("erin-1").await?;
+    gone.ok_or_else(|| StepError::new("the logout found no session"))?;
+    for node in &world.nodes {
+        let at = node.until("the logout", |local| local.heard("erin-1", EventKind::Removed)).await?;
+        world.story.says(node.name, format_args!("removed erin-1, after {}", took(at - begun)));
+    }
+    for (own, peer) in [(0, 1), (1, 0)] {
+        let state = world.link_state(own, peer).await?;
+        if state != "offline" {
+            return Err(StepError::new(format!("the link from {} is {state} and not cut", SITES[own].0)));
+        }
+    }
+    let equal = world.equal_sessions().await?;
+    world.story.verified(format_args!(
+        "the link stayed cut; all six nodes heard the login at site1 and the logout at site2; all three relays hold the same \
+         {equal} entries"
+    ));
+    world.link(0, 1, true).await
 }
 
 /// Waits until each node has heard the last acknowledged version of every key, or a later one.
