@@ -3,7 +3,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::name::{CacheName, NodeName, SiteName};
+use crate::{
+    blob::Blob,
+    name::{CacheName, NodeName, SiteName},
+    record::Key,
+    time::Timestamp,
+};
 
 /// The first frame of an operator's connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +43,15 @@ pub enum Request {
         /// The peer.
         peer: SiteName,
     },
+    /// The conflict log, oldest first. Answered by [`Conflicts`].
+    Conflicts {
+        /// Of this cache only.
+        cache: Option<CacheName>,
+        /// After this number.
+        after: u64,
+        /// At most so many; the relay may send fewer.
+        limit: u32,
+    },
     /// Undo [`Request::TakeOffline`]. Answered by [`LinkReport`].
     BringOnline {
         /// The peer.
@@ -53,6 +67,8 @@ pub enum Report {
     Status(Box<Status>),
     /// To [`Request::TakeOffline`] and [`Request::BringOnline`].
     Link(LinkReport),
+    /// To [`Request::Conflicts`].
+    Conflicts(Conflicts),
 }
 
 /// A relay at one moment.
@@ -151,4 +167,62 @@ pub struct CacheReport {
     pub tombstones: u64,
     /// Bytes of keys and values of live entries.
     pub bytes: u64,
+    /// Conflicts that were found since the relay started.
+    #[serde(default)]
+    pub conflicts: u64,
+}
+
+/// A page of the conflict log, oldest first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Conflicts {
+    /// The conflicts.
+    pub conflicts: Vec<ConflictReport>,
+    /// Where there may be more: the number after which to ask for them.
+    pub more_after: Option<u64>,
+}
+
+/// One conflict: two writes neither of which saw the other.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ConflictReport {
+    /// Counts up over the relay's life.
+    pub number: u64,
+    /// When it was found here.
+    pub at: Timestamp,
+    /// The cache.
+    pub cache: CacheName,
+    /// The loser's key.
+    pub key: Key,
+    /// The cache's merge, by which it was decided.
+    pub merge: String,
+    /// Why the winner won: `later` (its version), `later_life` (its birth), `removed` (a removal beats a write of the life
+    /// that it ended), `cleared` (the loser is below a clear's floor), `dropped` (the loser went on with a life whose
+    /// removal has been let go everywhere).
+    pub because: String,
+    /// The peer from whose stream one of the two came.
+    pub peer: SiteName,
+    /// What stands; absent where `because` is `dropped`.
+    pub winner: Option<ConflictRecord>,
+    /// What was discarded.
+    pub loser: ConflictRecord,
+}
+
+/// One side of a conflict.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ConflictRecord {
+    /// `live`, `removed`, `expired` or `cleared`.
+    pub kind: String,
+    /// Its version.
+    pub version: String,
+    /// The version that began its life of the key.
+    pub birth: String,
+    /// The node that wrote it.
+    pub node: Option<NodeName>,
+    /// When it expires or has expired.
+    pub deadline: Option<Timestamp>,
+    /// What its writer's relay had seen of the key: origins and clocks.
+    pub context: Vec<(String, u64)>,
+    /// Its value, or the beginning of a long one.
+    pub value: Blob,
+    /// Bytes of its whole value.
+    pub value_bytes: u64,
 }

@@ -4,9 +4,15 @@
 use std::{fmt::Write, fs, path::PathBuf};
 
 use bytes::BytesMut;
-use landbridge_protocol::{frame::FrameKind, record_set};
+use landbridge_protocol::{
+    frame::{FrameKind, FromAdmin, ToAdmin, admin::Report},
+    record_set,
+};
 
-use crate::{draw::Draw, samples::sample};
+use crate::{
+    draw::Draw,
+    samples::{Frame, conflicts, conflicts_asked, sample},
+};
 
 /// The request id in golden frames of nodes and operators; peers' frames have none.
 const REQUEST: u64 = 7;
@@ -44,6 +50,15 @@ fn every_frame_kind_has_its_golden_bytes() {
         }
         compare(file, &text);
     }
+}
+
+#[test]
+fn a_page_of_the_conflict_log_has_its_golden_bytes() {
+    let mut draw = Draw::fixed();
+    let asked = Frame::ToAdmin(ToAdmin::Request(conflicts_asked(&mut draw)));
+    let told = Frame::FromAdmin(FromAdmin::Report(Report::Conflicts(conflicts(&mut draw))));
+    let text = section("what is asked", &asked.bytes(REQUEST)) + &section("what is told", &told.bytes(REQUEST));
+    compare("conflicts.hex", &text);
 }
 
 #[test]

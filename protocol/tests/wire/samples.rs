@@ -2,6 +2,7 @@
 
 use bytes::BytesMut;
 use landbridge_protocol::{
+    blob::Blob,
     error::{ErrorCode, Refusal},
     frame::{
         DecodeError, FrameCodec, FrameKind, FromAdmin, MAX_FRAME_BYTES, NodeToRelay, RawFrame, ReceiverToSender,
@@ -103,11 +104,12 @@ pub(crate) fn sample(kind: FrameKind, d: &mut Draw) -> Frame {
         })),
         K::AdminRequest => {
             let peer = d.site();
-            Frame::ToAdmin(ToAdmin::Request(d.one_of(&[
-                admin::Request::Status,
-                admin::Request::TakeOffline { peer },
-                admin::Request::BringOnline { peer },
-            ])))
+            Frame::ToAdmin(ToAdmin::Request(match d.below(4) {
+                0 => admin::Request::Status,
+                1 => admin::Request::TakeOffline { peer },
+                2 => admin::Request::BringOnline { peer },
+                _ => conflicts_asked(d),
+            }))
         }
         K::AdminWelcome => Frame::FromAdmin(FromAdmin::Welcome(admin::Welcome { version: 1, site: d.site() })),
         K::AdminReport => Frame::FromAdmin(FromAdmin::Report(report(d))),
@@ -295,9 +297,40 @@ fn link(d: &mut Draw) -> admin::LinkReport {
     }
 }
 
+pub(crate) fn conflicts_asked(d: &mut Draw) -> admin::Request {
+    admin::Request::Conflicts { cache: d.maybe(Draw::cache), after: d.number(), limit: d.small() }
+}
+
+pub(crate) fn conflicts(d: &mut Draw) -> admin::Conflicts {
+    let side = |d: &mut Draw| admin::ConflictRecord {
+        kind: "live".into(),
+        version: d.origin().to_string(),
+        birth: d.origin().to_string(),
+        node: d.maybe(Draw::node),
+        deadline: d.maybe(Draw::wall),
+        context: d.many(3, |d| (d.origin().to_string(), d.number())),
+        value: Blob(d.key().into_bytes()),
+        value_bytes: d.number(),
+    };
+    let conflict = |d: &mut Draw| admin::ConflictReport {
+        number: d.number(),
+        at: d.wall(),
+        cache: d.cache(),
+        key: d.key(),
+        merge: "latest".into(),
+        because: "later".into(),
+        peer: d.site(),
+        winner: d.maybe(side),
+        loser: side(d),
+    };
+    admin::Conflicts { conflicts: d.many(3, conflict), more_after: d.maybe(Draw::number) }
+}
+
 fn report(d: &mut Draw) -> admin::Report {
-    if d.below(4) == 0 {
-        return admin::Report::Link(link(d));
+    match d.below(5) {
+        0 => return admin::Report::Link(link(d)),
+        4 => return admin::Report::Conflicts(conflicts(d)),
+        _ => {}
     }
     admin::Report::Status(Box::new(admin::Status {
         site: d.site(),
@@ -327,6 +360,7 @@ fn report(d: &mut Draw) -> admin::Report {
             entries: d.number(),
             tombstones: d.number(),
             bytes: d.number(),
+            conflicts: d.number(),
         }),
         site_view: d.text(),
         relay_view: d.text(),

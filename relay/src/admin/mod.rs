@@ -9,10 +9,10 @@ use landbridge_protocol::{
     error::{ErrorCode, Refusal},
     frame::{
         FrameCodec, FrameError, FromAdmin, RawFrame, ToAdmin,
-        admin::{Hello, LinkReport, Report, Request, Status, Welcome},
+        admin::{Conflicts, Hello, LinkReport, Report, Request, Status, Welcome},
         common_version,
     },
-    name::SiteName,
+    name::{CacheName, SiteName},
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_util::{codec::Decoder, sync::CancellationToken};
@@ -26,6 +26,9 @@ const MAX_REQUEST_BYTES: usize = 64 << 10;
 pub trait Operated: Send + Sync + 'static {
     /// Everything about it, at this moment.
     fn status(&self) -> Status;
+
+    /// A page of its conflict log.
+    fn conflicts(&self, cache: Option<&CacheName>, after: u64, limit: usize) -> Result<Conflicts, Refusal>;
 
     /// Takes the link to that peer offline, or brings it online; resolves when that has been done.
     fn set_offline(&self, peer: SiteName, offline: bool) -> impl Future<Output = Result<LinkReport, Refusal>> + Send;
@@ -86,6 +89,10 @@ async fn converse<O: Operated>(
 async fn answer<O: Operated>(operated: &O, request: Request) -> Result<Report, Refusal> {
     match request {
         Request::Status => Ok(Report::Status(Box::new(operated.status()))),
+        Request::Conflicts { cache, after, limit } => {
+            let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+            operated.conflicts(cache.as_ref(), after, limit).map(Report::Conflicts)
+        }
         Request::TakeOffline { peer } => operated.set_offline(peer, true).await.map(Report::Link),
         Request::BringOnline { peer } => operated.set_offline(peer, false).await.map(Report::Link),
     }

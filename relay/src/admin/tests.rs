@@ -16,6 +16,10 @@ impl Operated for Relay {
         unreachable!("not asked for here")
     }
 
+    fn conflicts(&self, _: Option<&CacheName>, _: u64, _: usize) -> Result<Conflicts, Refusal> {
+        unreachable!("not asked for here")
+    }
+
     async fn set_offline(&self, peer: SiteName, offline: bool) -> Result<LinkReport, Refusal> {
         if peer != site("site2") {
             return Err(Refusal::new(ErrorCode::UnknownPeer, "no such peer"));

@@ -94,7 +94,7 @@ impl Operator {
         self.dialler.shutdown().await;
     }
 
-    async fn exchange(&mut self, asked: &ToAdmin) -> Result<FromAdmin, Failure> {
+    pub(super) async fn exchange(&mut self, asked: &ToAdmin) -> Result<FromAdmin, Failure> {
         let relay = &self.relay;
         let unreachable =
             |text: String| Failure::new(Exit::Unreachable, format!("no answer from the relay at {relay}: {text}"));
@@ -119,7 +119,7 @@ impl Operator {
         }
     }
 
-    fn unexpected(&self, answer: &FromAdmin) -> Failure {
+    pub(super) fn unexpected(&self, answer: &FromAdmin) -> Failure {
         Failure::new(
             Exit::Failed,
             format!("the relay at {} answered something else than asked: {answer:?}", self.relay),
@@ -201,7 +201,7 @@ fn links(links: &[LinkReport]) {
 }
 
 fn cache_table(status: &Status) {
-    let rows: Vec<[String; 6]> = status
+    let rows: Vec<[String; 7]> = status
         .caches
         .iter()
         .map(|c| {
@@ -209,13 +209,14 @@ fn cache_table(status: &Status) {
                 c.name.to_string(),
                 c.entries.to_string(),
                 c.tombstones.to_string(),
+                c.conflicts.to_string(),
                 bytes(c.bytes),
                 c.merge.clone(),
                 c.replicate.clone(),
             ]
         })
         .collect();
-    table(["CACHE", "ENTRIES", "TOMBSTONES", "BYTES", "MERGE", "REPLICATE"], &rows);
+    table(["CACHE", "ENTRIES", "TOMBSTONES", "CONFLICTS", "BYTES", "MERGE", "REPLICATE"], &rows);
 }
 
 pub(super) async fn sites(to: &Target) -> Result<Exit, Failure> {

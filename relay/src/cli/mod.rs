@@ -7,6 +7,7 @@ mod bench;
 mod caches;
 mod certs;
 mod check;
+mod conflicts;
 mod connect;
 pub mod demo;
 mod duration;
@@ -210,6 +211,14 @@ enum Remote {
     Sites(Target),
     /// Show the caches
     Caches(Target),
+    /// Show the writes that were discarded for others that had not seen them, oldest first
+    Conflicts {
+        /// Of this cache only
+        #[arg(long, value_name = "CACHE")]
+        cache: Option<CacheName>,
+        #[command(flatten)]
+        to: Target,
+    },
     /// Show the connected nodes
     Nodes(Target),
     /// Stop replicating with a peer until `bring-online`; nothing is dropped
@@ -287,6 +296,7 @@ async fn run_remote(command: Remote) -> Result<Exit, Failure> {
         Remote::Status(to) => admin::status(&to).await,
         Remote::Sites(to) => admin::sites(&to).await,
         Remote::Caches(to) => admin::caches(&to).await,
+        Remote::Conflicts { cache, to } => conflicts::conflicts(&to, cache).await,
         Remote::Nodes(to) => admin::nodes(&to).await,
         Remote::TakeOffline { peer, to } => admin::take_offline(&to, peer).await,
         Remote::BringOnline { peer, to } => admin::bring_online(&to, peer).await,

@@ -3,8 +3,9 @@
 use std::io::{Write, stdout};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use landbridge_protocol::{frame::node::View, record::Key};
+use landbridge_protocol::{frame::node::View, record::Key, time::Timestamp};
 use serde::Serialize;
+use time::OffsetDateTime;
 
 use super::{Exit, Failure};
 
@@ -110,6 +111,16 @@ pub(super) fn bytes(n: u64) -> String {
     format!("{scaled:.1} {unit}")
 }
 
+/// A moment, in UTC: `2026-01-31 23:59:59`.
+pub(super) fn time(at: Timestamp) -> String {
+    let seconds = i64::try_from(at.as_millis() / 1000).unwrap_or(i64::MAX);
+    let shown = OffsetDateTime::from_unix_timestamp(seconds).map(|at| {
+        let (date, hour, minute, second) = (at.date(), at.hour(), at.minute(), at.second());
+        format!("{date} {hour:02}:{minute:02}:{second:02}")
+    });
+    shown.unwrap_or_else(|_| format!("{} ms", at.as_millis()))
+}
+
 /// A span in milliseconds: `850 ms`, `12 s`, `3 min`, `2 h`, `4 d`.
 pub(super) fn span(ms: u64) -> String {
     match ms {
@@ -144,6 +155,12 @@ mod tests {
         let mut object = serde_json::json!({});
         base64_where_no_text(&mut object, [("key_base64", Some(&b"k"[..])), ("value_base64", Some(&[0xff][..]))]);
         assert_eq!(object, serde_json::json!({"value_base64": "/w=="}));
+    }
+
+    #[test]
+    fn moments_read_as_dates() {
+        assert_eq!(time(Timestamp::from_millis(1_790_000_000_999)), "2026-09-21 14:13:20");
+        assert!(time(Timestamp::from_millis(u64::MAX)).ends_with(" ms"));
     }
 
     #[test]

@@ -69,6 +69,8 @@ settings! {
         max_commit_bytes: ByteSize = ByteSize::mib(4), ByteSize::kib(64)..=ByteSize::mib(64);
         /// Entries in one answer to a listing; the next begins where it ended.
         max_list_entries: usize = 1000, 1..=65_536;
+        /// Conflicts that the conflict log keeps, with both records and at most 64 KiB of each value; the oldest go first.
+        max_conflicts: usize = 1000, 1..=1_000_000;
         /// Bytes that a stream may have on the way to this relay.
         stream_window_bytes: ByteSize = ByteSize::mib(1), ByteSize::kib(64)..=ByteSize::mib(64);
         /// Bytes that a connection may have on the way to this relay.

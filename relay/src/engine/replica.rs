@@ -345,6 +345,11 @@ impl Replica {
         self.index.caches().map(|(name, cache)| (name, cache.merge()))
     }
 
+    /// Conflicts of a cache that were found since the start.
+    pub fn conflicts(&self, cache: &CacheName) -> u64 {
+        self.conflicts.iter().filter(|((of, _), _)| of == cache).map(|(_, count)| count).sum()
+    }
+
     /// Counts of a cache.
     pub fn stats(&self, cache: &CacheName) -> Option<CacheStats> {
         Some(self.index.cache(cache)?.stats())

@@ -125,6 +125,8 @@ labels! {
         Inbox = "inbox",
         /// `limits.max_commit_commands` or `max_commit_bytes`: a commit was closed while commands waited.
         Commit = "commit",
+        /// `limits.max_conflicts`: the oldest conflict that was kept went.
+        Conflicts = "conflicts",
         /// `limits.max_list_entries`: a page was cut short.
         ListEntries = "list_entries",
         /// `limits.hello_timeout`: a connection that said nothing was closed.

@@ -79,6 +79,8 @@ metrics! {
         "Records in batches, by peer and direction (sent, received).";
     DISCARDED = "landbridge_link_discarded_total", Kind::Counter, Count,
         "Batches from a peer that were refused, by peer.";
+    CONFLICTS = "landbridge_conflicts_total", Kind::Counter, Count,
+        "Conflicts found here: a write was discarded for one that had not seen it, by cache and the peer that brought one of them.";
     BOUNDS_HIT = "landbridge_bounds_hit_total", Kind::Counter, Count,
         "How often a bound was reached, by bound.";
     REFUSED_CONNECTIONS = "landbridge_refused_connections_total", Kind::Counter, Count,

@@ -123,6 +123,7 @@ pub(crate) mod tests {
                 entries: 7,
                 tombstones: 1,
                 bytes: 700,
+                conflicts: 2,
             }],
             site_view: "[node11|1] (1) [node11]".into(),
             relay_view: "[site1|1] (2) [site1, site2]".into(),
@@ -140,6 +141,7 @@ pub(crate) mod tests {
         link.received(1, 100);
         link.discarded();
         metrics.store().committed(64, Duration::from_millis(2));
+        metrics.conflicts(&CacheName::new("sessions").unwrap(), site("site2"), 1);
         metrics.bound_hit(Bound::Inbox);
         metrics.refused_connection(RefusedBecause::Role);
         metrics

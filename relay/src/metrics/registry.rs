@@ -7,7 +7,7 @@ use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 use super::{
-    handles::{Bound, CacheMetrics, LinkMetrics, StoreMetrics},
+    handles::{Bound, CacheMetrics, LinkMetrics, StoreMetrics, of_cache, of_peer},
     names::{self, Kind, Metric},
 };
 use crate::certs::RefusedBecause;
@@ -78,6 +78,11 @@ impl Metrics {
     /// Counts that a bound was reached.
     pub fn bound_hit(&self, bound: Bound) {
         self.counter(names::BOUNDS_HIT, vec![Label::from_static_parts("bound", bound.as_str())]).increment(1);
+    }
+
+    /// Counts conflicts of a cache, of which the peer brought one side.
+    pub fn conflicts(&self, cache: &CacheName, peer: SiteName, count: u64) {
+        self.counter(names::CONFLICTS, vec![of_cache(cache), of_peer(peer)]).increment(count);
     }
 
     /// Counts a connection that was not let in.

@@ -3,10 +3,11 @@
 use std::{fmt, sync::Arc};
 
 use landbridge_protocol::{
-    error::Refusal,
-    frame::admin::{CacheReport, LinkReport, Status},
-    name::SiteName,
-    record::Merge,
+    blob::Blob,
+    error::{ErrorCode, Refusal},
+    frame::admin::{CacheReport, ConflictRecord, ConflictReport, Conflicts, LinkReport, Status},
+    name::{CacheName, SiteName},
+    record::{Kind, Merge, Record},
     vector::Vector,
 };
 use tokio::{sync::watch, time::Instant};
@@ -15,8 +16,10 @@ use super::{readiness::Readiness, shelf::Stock};
 use crate::{
     admin::Operated,
     config::{CacheConfig, RelayConfig, Replicate},
+    engine::header::ReadError,
     link::Links,
     session::{Roster, show_view},
+    store::KeptConflict,
 };
 
 /// Everything that a report is made of.
@@ -68,6 +71,12 @@ impl Operated for Reporter {
         }
     }
 
+    fn conflicts(&self, cache: Option<&CacheName>, after: u64, limit: usize) -> Result<Conflicts, Refusal> {
+        let unreadable = |error: ReadError| Refusal::new(ErrorCode::Internal, error.to_string());
+        let (kept, more_after) = self.stock.store.conflicts(cache, after, limit).map_err(unreadable)?;
+        Ok(Conflicts { conflicts: kept.into_iter().filter_map(conflict).collect(), more_after })
+    }
+
     async fn set_offline(&self, peer: SiteName, offline: bool) -> Result<LinkReport, Refusal> {
         if offline { self.links.take_offline(peer) } else { self.links.bring_online(peer) }
     }
@@ -78,11 +87,7 @@ impl Reporter {
         let stats = self.stock.store.view(|replica| replica.stats(&cache.name)).unwrap_or_default();
         CacheReport {
             name: cache.name.clone(),
-            merge: match cache.merge {
-                Merge::Latest => "latest",
-                Merge::RemoveWins => "remove_wins",
-            }
-            .into(),
+            merge: merge_name(cache.merge).into(),
             replicate: match cache.replicate {
                 Replicate::Async => "async",
                 Replicate::Local => "local",
@@ -91,7 +96,51 @@ impl Reporter {
             entries: stats.entries,
             tombstones: stats.tombstones,
             bytes: stats.bytes,
+            conflicts: self.stock.store.view(|replica| replica.conflicts(&cache.name)),
         }
+    }
+}
+
+fn merge_name(merge: Merge) -> &'static str {
+    match merge {
+        Merge::Latest => "latest",
+        Merge::RemoveWins => "remove_wins",
+    }
+}
+
+fn conflict(kept: KeptConflict) -> Option<ConflictReport> {
+    let KeptConflict { number, conflict, loser_bytes, winner_bytes } = kept;
+    let because = conflict.because().as_str().into();
+    let key = conflict.loser.key.clone()?;
+    Some(ConflictReport {
+        number,
+        at: conflict.at,
+        cache: conflict.loser.cache.clone(),
+        key,
+        merge: merge_name(conflict.merge).into(),
+        because,
+        peer: conflict.peer,
+        winner: conflict.winner.map(|winner| side(winner, winner_bytes)),
+        loser: side(conflict.loser, loser_bytes),
+    })
+}
+
+fn side(record: Record, value_bytes: u64) -> ConflictRecord {
+    ConflictRecord {
+        kind: match record.kind {
+            Kind::Live => "live",
+            Kind::Tombstone => "removed",
+            Kind::Mark => "expired",
+            Kind::Clear => "cleared",
+        }
+        .into(),
+        version: record.version.to_string(),
+        birth: record.birth.to_string(),
+        node: record.node,
+        deadline: record.deadline,
+        context: listed(&record.context),
+        value: Blob(record.value),
+        value_bytes,
     }
 }
 

@@ -58,6 +58,7 @@ pub(super) fn store(config: &RelayConfig, recover: bool, run: RunId) -> StoreOpt
             max_group_bytes: limits.max_commit_bytes.as_usize(),
             min_free_bytes: config.store.min_free_bytes.get(),
             progress_every: config.store.progress_every.into(),
+            max_conflicts: limits.max_conflicts as u64,
             ..StoreLimits::default()
         },
     }

@@ -347,3 +347,26 @@ fn an_entry_that_outdid_one_of_a_later_birth_and_was_cleared_keeps_that_one_dead
     assert_eq!(world.restart(), None);
     assert_eq!(held(&world), None);
 }
+
+#[test]
+fn what_a_group_without_a_commit_discards_is_in_the_conflict_log_before_it_is_answered_and_compaction_lets_it_be() {
+    let mut world = World::new();
+    world.meet();
+    // The end of filling is committed with the first batch.
+    world.apply(vec![record(1, 2, Kind::Live, 0, 0)], false).unwrap();
+    let first = world.write(1, 1, Operation::Put, None);
+    world.step(vec![first]);
+    let (commits, flushes) = (world.log.commits().len(), world.log.calls().flushes);
+    // Older than what is held, and neither saw the other.
+    world.apply(vec![record(1, 1, Kind::Live, 0, 0)], false).unwrap();
+    assert_eq!(world.log.commits().len(), commits, "nothing that has to be committed");
+    assert!(world.log.calls().flushes > flushes, "it is durable");
+    let told = |world: &World| super::conflicts::page(&world.open.writer.reader, None, 0, 10).unwrap().0;
+    let before = told(&world);
+    assert_eq!(before.len(), 1);
+    assert_eq!((&before[0].conflict.loser.value[..], before[0].conflict.peer), (&b"theirs"[..], site()));
+    assert_eq!(before[0].conflict.winner.as_ref().unwrap().value, "ours");
+    world.rewrite(0, 3);
+    assert_eq!(world.restart(), None);
+    assert_eq!(told(&world), before);
+}

@@ -185,6 +185,12 @@ impl Log for Gated {
     fn close(&mut self, head: Sequence) -> Result<(), LogError> {
         self.log.close(head)
     }
+    fn keep_note(&mut self, number: u64, bytes: Bytes) -> Result<(), LogError> {
+        self.log.keep_note(number, bytes)
+    }
+    fn drop_note(&mut self, number: u64) -> Result<(), LogError> {
+        self.log.drop_note(number)
+    }
     fn reader(&self) -> Arc<dyn LogReader> {
         self.log.reader()
     }

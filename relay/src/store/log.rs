@@ -43,6 +43,12 @@ pub trait Log: Send {
     /// The end in order: like [`Log::flush`] with `fsync` on, and what the implementation notes for the next start.
     fn close(&mut self, head: Sequence) -> Result<(), LogError>;
 
+    /// Keeps a note under a number, beside the commits. Durable with the next flush.
+    fn keep_note(&mut self, number: u64, bytes: Bytes) -> Result<(), LogError>;
+
+    /// Takes out a note.
+    fn drop_note(&mut self, number: u64) -> Result<(), LogError>;
+
     /// The reading side.
     fn reader(&self) -> Arc<dyn LogReader>;
 }
@@ -58,6 +64,12 @@ pub trait LogReader: Send + Sync {
 
     /// Bytes that the storage has left; `None` where it can't tell.
     fn free_bytes(&self) -> Option<u64>;
+
+    /// The least and the greatest number of a note; `None` where there is none.
+    fn notes(&self) -> Result<Option<(u64, u64)>, LogError>;
+
+    /// The note under a number.
+    fn read_note(&self, number: u64) -> Result<Option<Bytes>, LogError>;
 
     /// Where the log lies, for messages.
     fn place(&self) -> Place;

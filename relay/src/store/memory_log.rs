@@ -40,25 +40,35 @@ pub struct Calls {
 enum Operation {
     Put(Sequence, Bytes),
     Remove(Sequence),
+    Note(u64, Bytes),
+    DropNote(u64),
+}
+
+#[derive(Debug, Default, Clone)]
+struct Held {
+    commits: BTreeMap<Sequence, Bytes>,
+    notes: BTreeMap<u64, Bytes>,
 }
 
 #[derive(Debug, Default)]
 struct Contents {
-    durable: BTreeMap<Sequence, Bytes>,
+    durable: Held,
     // Given, not flushed, in order.
     pending: Vec<Operation>,
     // Durable and pending: what the process sees.
-    visible: BTreeMap<Sequence, Bytes>,
+    visible: Held,
     fault: Option<Fault>,
     failed: bool,
     free_bytes: Option<u64>,
     calls: Calls,
 }
 
-fn apply(map: &mut BTreeMap<Sequence, Bytes>, operation: Operation) {
+fn apply(held: &mut Held, operation: Operation) {
     match operation {
-        Operation::Put(first, bytes) => drop(map.insert(first, bytes)),
-        Operation::Remove(first) => drop(map.remove(&first)),
+        Operation::Put(first, bytes) => drop(held.commits.insert(first, bytes)),
+        Operation::Remove(first) => drop(held.commits.remove(&first)),
+        Operation::Note(number, bytes) => drop(held.notes.insert(number, bytes)),
+        Operation::DropNote(number) => drop(held.notes.remove(&number)),
     }
 }
 
@@ -99,8 +109,8 @@ impl MemoryLog {
     pub fn tear(&self, first: Sequence, keep: usize) {
         let mut contents = self.contents();
         let Contents { durable, visible, .. } = &mut *contents;
-        for map in [durable, visible] {
-            if let Some(bytes) = map.get_mut(&first) {
+        for held in [durable, visible] {
+            if let Some(bytes) = held.commits.get_mut(&first) {
                 bytes.truncate(keep);
             }
         }
@@ -110,8 +120,8 @@ impl MemoryLog {
     pub fn flip(&self, first: Sequence, bit: usize) {
         let mut contents = self.contents();
         let Contents { durable, visible, .. } = &mut *contents;
-        for map in [durable, visible] {
-            if let Some(bytes) = map.get_mut(&first) {
+        for held in [durable, visible] {
+            if let Some(bytes) = held.commits.get_mut(&first) {
                 let mut changed = bytes.to_vec();
                 let at = bit / 8 % changed.len().max(1);
                 changed[at] ^= 1 << (bit % 8);
@@ -123,8 +133,8 @@ impl MemoryLog {
     /// Loses the commit under `first`.
     pub fn lose(&self, first: Sequence) {
         let mut contents = self.contents();
-        contents.durable.remove(&first);
-        contents.visible.remove(&first);
+        contents.durable.commits.remove(&first);
+        contents.visible.commits.remove(&first);
     }
 
     /// How often each operation was called since the log was made.
@@ -134,7 +144,7 @@ impl MemoryLog {
 
     /// First sequences and sizes of the commits, in order.
     pub fn commits(&self) -> Vec<(Sequence, usize)> {
-        self.contents().visible.iter().map(|(first, bytes)| (*first, bytes.len())).collect()
+        self.contents().visible.commits.iter().map(|(first, bytes)| (*first, bytes.len())).collect()
     }
 
     /// A copy that shares nothing: what a backup of this moment would hold, flushed or not.
@@ -204,6 +214,14 @@ impl Log for MemoryLog {
         self.flush()
     }
 
+    fn keep_note(&mut self, number: u64, bytes: Bytes) -> Result<(), LogError> {
+        self.give(|_| {}, Operation::Note(number, bytes))
+    }
+
+    fn drop_note(&mut self, number: u64) -> Result<(), LogError> {
+        self.give(|_| {}, Operation::DropNote(number))
+    }
+
     fn reader(&self) -> Arc<dyn LogReader> {
         Arc::new(self.clone())
     }
@@ -211,12 +229,22 @@ impl Log for MemoryLog {
 
 impl LogReader for MemoryLog {
     fn covering(&self, at: Sequence) -> Result<Option<(Sequence, Bytes)>, LogError> {
-        Ok(self.contents().visible.range(..=at).next_back().map(|(first, bytes)| (*first, bytes.clone())))
+        Ok(self.contents().visible.commits.range(..=at).next_back().map(|(first, bytes)| (*first, bytes.clone())))
     }
 
     fn following(&self, after: Sequence) -> Result<Option<(Sequence, Bytes)>, LogError> {
         let range = (Bound::Excluded(after), Bound::Unbounded);
-        Ok(self.contents().visible.range(range).next().map(|(first, bytes)| (*first, bytes.clone())))
+        Ok(self.contents().visible.commits.range(range).next().map(|(first, bytes)| (*first, bytes.clone())))
+    }
+
+    fn notes(&self) -> Result<Option<(u64, u64)>, LogError> {
+        let notes = &self.contents().visible.notes;
+        let number = |found: Option<(&u64, &Bytes)>| found.map(|(number, _)| *number);
+        Ok(number(notes.first_key_value()).zip(number(notes.last_key_value())))
+    }
+
+    fn read_note(&self, number: u64) -> Result<Option<Bytes>, LogError> {
+        Ok(self.contents().visible.notes.get(&number).cloned())
     }
 
     fn free_bytes(&self) -> Option<u64> {

@@ -10,6 +10,7 @@
 //!
 //! It knows nothing of the network, and nothing of sled passes its [`log`] interface.
 
+pub mod conflicts;
 pub mod directory;
 pub mod encoding;
 pub mod error;
@@ -43,6 +44,7 @@ use landbridge_protocol::{
 use tokio::sync::{Semaphore, oneshot, watch};
 
 pub use self::{
+    conflicts::KeptConflict,
     error::OpenError,
     options::{StoreLimits, StoreOptions},
 };
@@ -205,6 +207,17 @@ impl Store {
     pub fn read_log(&self, after: Sequence, max_bytes: usize) -> Result<LogRead, ReadError> {
         let head = self.shared.published.borrow().head;
         self.shared.reader.read(after, head, max_bytes)
+    }
+
+    /// The conflict log after a number, oldest first, of one cache or all, at most `limit`; and after
+    /// which number there may be more.
+    pub fn conflicts(
+        &self,
+        cache: Option<&CacheName>,
+        after: u64,
+        limit: usize,
+    ) -> Result<(Vec<KeptConflict>, Option<u64>), ReadError> {
+        conflicts::page(&self.shared.reader, cache, after, limit)
     }
 
     /// What was published last; changes with every group, also with one that made nothing durable.

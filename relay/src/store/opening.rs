@@ -9,6 +9,7 @@ use std::{
 use landbridge_protocol::{position::Sequence, time::Timestamp, version::RunId};
 
 use super::{
+    conflicts::ConflictLog,
     directory::Directory,
     encoding,
     error::OpenError,
@@ -71,7 +72,10 @@ pub(super) fn open_writer(
     if replica.head() > Sequence::ZERO {
         replica.start(run, now);
     }
+    let conflicts = ConflictLog::open(&Reader::new(reading.clone()), limits.max_conflicts)
+        .map_err(|source| OpenError::Log { place: reading.place().to_string(), source })?;
     let writer = Writer {
+        conflicts,
         replica: Arc::new(RwLock::new(replica)),
         poison: Arc::new(OnceLock::new()),
         reader: Reader::new(reading),

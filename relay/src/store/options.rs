@@ -19,6 +19,8 @@ pub struct StoreLimits {
     pub min_free_bytes: u64,
     /// A start that reads the log for longer says how far it is, and then again so often.
     pub progress_every: Duration,
+    /// Conflicts that are kept; the oldest go first.
+    pub max_conflicts: u64,
     /// Bytes of commits that one step of compaction reads at least, where there are as many.
     pub compaction_step_bytes: u64,
 }
@@ -31,6 +33,7 @@ impl Default for StoreLimits {
             max_group_bytes: 1024 * 1024,
             min_free_bytes: 256 * 1024 * 1024,
             progress_every: Duration::from_secs(1),
+            max_conflicts: 1000,
             compaction_step_bytes: 512 * 1024,
         }
     }

@@ -56,6 +56,10 @@ impl Reader {
         self.log.free_bytes()
     }
 
+    pub(super) fn log(&self) -> &dyn LogReader {
+        &*self.log
+    }
+
     /// The commit that covers `sequence`, and its first one.
     pub(super) fn commit_at(&self, sequence: Sequence) -> Result<(Sequence, Bytes), ReadError> {
         let failed = |reason: String| ReadError { sequence, reason };

@@ -9,7 +9,10 @@ use std::mem;
 use bytes::Bytes;
 use landbridge_protocol::position::Sequence;
 
-use super::log::{Log, LogError};
+use super::{
+    conflicts::Notes,
+    log::{Log, LogError},
+};
 
 /// What the log is to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +23,11 @@ pub(super) enum Order {
         first: Sequence,
         /// Its bytes.
         bytes: Bytes,
+        /// Conflicts that it decides: they are told before what loses by them is gone.
+        notes: Notes,
     },
+    /// Makes durable what the conflict log keeps of a group without a commit.
+    Keep(Notes),
     /// Puts a commit in place of one or more.
     Rewrite {
         /// The first sequence of all of them.
@@ -58,8 +65,13 @@ impl Scribe {
     /// Does what was ordered. After a failure the log is not touched again, and every order fails.
     pub(super) fn carry_out(&mut self, order: Order) -> Result<(), String> {
         self.guarded(|scribe| match order {
-            Order::Append { first, bytes } => {
+            Order::Append { first, bytes, notes } => {
+                notes.write(&mut *scribe.log)?;
                 scribe.log.append(first, bytes)?;
+                scribe.flush()
+            }
+            Order::Keep(notes) => {
+                notes.write(&mut *scribe.log)?;
                 scribe.flush()
             }
             Order::Rewrite { first, bytes, merged } => {

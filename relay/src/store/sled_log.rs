@@ -39,6 +39,7 @@ const NOTE_EVERY_BYTES: u64 = 16 * 1024 * 1024;
 pub struct SledLog {
     // Declared first, dropped first: sled lets go of its files before the directory's lock does.
     tree: sled::Tree,
+    notes: sled::Tree,
     db: sled::Db,
     file: File,
     blobs: PathBuf,
@@ -54,14 +55,25 @@ impl SledLog {
     /// Opens the log of a directory. With `fsync` off a flush survives a kill, not a power cut.
     pub fn open(directory: Directory, fsync: bool) -> Result<Self, (Directory, OpenError)> {
         match open_engine(&directory) {
-            Ok((db, tree, file, newest)) => {
+            Ok((db, [tree, notes], file, newest)) => {
                 let unnoted = if newest == Sequence::ZERO { NOTE_EVERY_BYTES } else { 0 };
                 if !fsync && let Err(error) = directory.forget_newest() {
                     return Err((directory, error));
                 }
                 let blobs = directory.log().join("blobs");
                 let settled_blobs = HashSet::new();
-                Ok(Self { tree, db, file, blobs, settled_blobs, directory, fsync, newest, unnoted_bytes: unnoted })
+                Ok(Self {
+                    tree,
+                    notes,
+                    db,
+                    file,
+                    blobs,
+                    settled_blobs,
+                    directory,
+                    fsync,
+                    newest,
+                    unnoted_bytes: unnoted,
+                })
             }
             Err(error) => Err((directory, error)),
         }
@@ -69,8 +81,8 @@ impl SledLog {
 
     /// Closes the engine and gives the directory back.
     pub fn into_directory(self) -> Directory {
-        let Self { tree, db, directory, .. } = self;
-        drop(tree);
+        let Self { tree, notes, db, directory, .. } = self;
+        drop((tree, notes));
         drop(db);
         directory
     }
@@ -142,13 +154,24 @@ impl Log for SledLog {
         if self.newest > Sequence::ZERO { self.note_newest() } else { Ok(()) }
     }
 
+    fn keep_note(&mut self, number: u64, bytes: Bytes) -> Result<(), LogError> {
+        self.notes.insert(number.to_be_bytes(), &bytes[..]).map_err(engine_error)?;
+        Ok(())
+    }
+
+    fn drop_note(&mut self, number: u64) -> Result<(), LogError> {
+        self.notes.remove(number.to_be_bytes()).map_err(engine_error)?;
+        Ok(())
+    }
+
     fn reader(&self) -> Arc<dyn LogReader> {
-        Arc::new(SledReader { tree: self.tree.clone(), path: self.directory.log() })
+        Arc::new(SledReader { tree: self.tree.clone(), notes: self.notes.clone(), path: self.directory.log() })
     }
 }
 
 struct SledReader {
     tree: sled::Tree,
+    notes: sled::Tree,
     path: PathBuf,
 }
 
@@ -169,12 +192,22 @@ impl LogReader for SledReader {
         Some(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
+    fn notes(&self) -> Result<Option<(u64, u64)>, LogError> {
+        let number = |found: Option<(sled::IVec, sled::IVec)>| found.map(commit).transpose();
+        let (first, last) = (self.notes.first().map_err(engine_error)?, self.notes.last().map_err(engine_error)?);
+        Ok(number(first)?.zip(number(last)?).map(|((first, _), (last, _))| (first.get(), last.get())))
+    }
+
+    fn read_note(&self, number: u64) -> Result<Option<Bytes>, LogError> {
+        Ok(self.notes.get(number.to_be_bytes()).map_err(engine_error)?.map(Bytes::from_owner))
+    }
+
     fn place(&self) -> Place {
         Place::Directory(self.path.clone())
     }
 }
 
-type Engine = (sled::Db, sled::Tree, File, Sequence);
+type Engine = (sled::Db, [sled::Tree; 2], File, Sequence);
 
 fn open_engine(directory: &Directory) -> Result<Engine, OpenError> {
     let path = directory.log();
@@ -189,10 +222,11 @@ fn open_engine(directory: &Directory) -> Result<Engine, OpenError> {
     let opened = catch_unwind(AssertUnwindSafe(|| -> sled::Result<_> {
         let db = config.open()?;
         let tree = db.open_tree("commits")?;
+        let notes = db.open_tree("conflicts")?;
         let newest = tree.last()?;
-        Ok((db, tree, newest))
+        Ok((db, [tree, notes], newest))
     }));
-    let (db, tree, newest) = match opened {
+    let (db, trees, newest) = match opened {
         Ok(Ok(opened)) => opened,
         Ok(Err(sled::Error::Io(source))) if source.kind() == io::ErrorKind::PermissionDenied => {
             return Err(OpenError::Unwritable { dir: path, source });
@@ -214,7 +248,7 @@ fn open_engine(directory: &Directory) -> Result<Engine, OpenError> {
         let synced = File::open(dir).and_then(|dir| dir.sync_all());
         synced.map_err(|source| OpenError::File { path: dir.to_owned(), source })?;
     }
-    Ok((db, tree, file, newest))
+    Ok((db, trees, file, newest))
 }
 
 fn remove_half_snapshots(log: &Path) -> Result<(), OpenError> {

@@ -85,7 +85,7 @@ impl Open {
     pub(super) fn carry_out(&mut self, order: Order) -> Vec<Stepped> {
         let (rewritten, appends) = match &order {
             Order::Rewrite { first, .. } => (Some(*first), false),
-            order => (None, matches!(order, Order::Append { .. })),
+            order => (None, matches!(order, Order::Append { .. } | Order::Keep(_))),
         };
         if let Err(reason) = self.scribe.carry_out(order).and_then(|()| self.scribe.tidy()) {
             return self.writer.fail(reason);
@@ -320,6 +320,14 @@ impl Log for Panicking {
 
     fn close(&mut self, head: Sequence) -> Result<(), LogError> {
         self.0.close(head)
+    }
+
+    fn keep_note(&mut self, number: u64, bytes: Bytes) -> Result<(), LogError> {
+        self.0.keep_note(number, bytes)
+    }
+
+    fn drop_note(&mut self, number: u64) -> Result<(), LogError> {
+        self.0.drop_note(number)
     }
 
     fn reader(&self) -> Arc<dyn LogReader> {

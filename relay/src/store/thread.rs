@@ -60,7 +60,7 @@ enum Event {
 
 #[derive(Clone, Copy)]
 enum Carried {
-    Append,
+    Group,
     Rewrite(Sequence),
     Other,
 }
@@ -148,7 +148,7 @@ pub(super) fn start(writer: Writer, scribe: Scribe, clock: Arc<dyn Clock>) -> Re
 fn carry_out_all(mut scribe: Scribe, orders: &mpsc::Receiver<Order>, events: &mpsc::Sender<Event>) {
     for order in orders {
         let what = match &order {
-            Order::Append { .. } => Carried::Append,
+            Order::Append { .. } | Order::Keep(_) => Carried::Group,
             Order::Rewrite { first, .. } => Carried::Rewrite(*first),
             Order::Settle | Order::Close { .. } => Carried::Other,
         };
@@ -269,7 +269,7 @@ impl Worker {
                 }
             }
             Event::Carried { what, took, end: Ok(()) } => match what {
-                Carried::Append => {
+                Carried::Group => {
                     self.writer.is_durable(took);
                     self.publish();
                 }

@@ -26,6 +26,7 @@ use landbridge_protocol::{
 };
 
 use super::{
+    conflicts::{ConflictLog, Notes},
     encoding,
     ledger::{Ledger, Use},
     options::StoreLimits,
@@ -44,6 +45,7 @@ use crate::{
 
 /// See the module.
 pub struct Writer {
+    pub(super) conflicts: ConflictLog,
     pub(super) replica: Arc<RwLock<Replica>>,
     pub(super) poison: Arc<OnceLock<String>>,
     pub(super) reader: Reader,
@@ -119,25 +121,29 @@ impl Writer {
             let decided: Vec<Decided> = commands.into_iter().map(decide).collect();
             (decided, group.finish())
         };
-        let mut order = None;
+        let notes = self.notes(&staged);
         let mut usage = None;
+        let mut order = None;
         if let Some(commit) = &staged.commit {
             let bytes = encoding::encode(commit);
             let (first, records, live) = (commit.header.first, commit.records.len() as u32, staged.held() as u32);
             let length = bytes.len() as u64;
             usage = Some((first, Use { last: commit.header.last, bytes: length, records, live, stuck: 0 }));
-            order = Some(Order::Append { first, bytes });
+            order = Some(Order::Append { first, bytes, notes });
+        } else if !notes.is_empty() {
+            order = Some(Order::Keep(notes));
         }
         self.flying.push_back(Flying { decided, staged, usage, is_durable: order.is_none() });
         order
     }
 
-    /// The oldest commit that was not durable is; that took so long.
+    /// The oldest group that was not durable is; that took so long.
     pub(super) fn is_durable(&mut self, took: Duration) {
         if let Some(group) = self.flying.iter_mut().find(|group| !group.is_durable) {
             group.is_durable = true;
-            let records = group.usage.map_or(0, |(_, usage)| usage.records as usize);
-            self.commits.committed(records, took);
+            if let Some((_, usage)) = group.usage {
+                self.commits.committed(usage.records as usize, took);
+            }
         }
         self.unsettled = !self.rewriting.is_empty();
     }
@@ -176,6 +182,16 @@ impl Writer {
     /// Commands in the newest group that is not yet published.
     pub(super) fn newest_commands(&self) -> usize {
         self.flying.back().map_or(0, |group| group.decided.len())
+    }
+
+    /// What the conflict log is to keep of it. One that is found again, as its commit was lost, is told twice.
+    fn notes(&mut self, staged: &Staged) -> Notes {
+        for ((cache, peer), count) in &staged.conflict_counts {
+            self.metrics.conflicts(cache, *peer, *count);
+        }
+        let notes = self.conflicts.keep(&staged.conflicts);
+        (0..notes.gone()).for_each(|_| self.metrics.bound_hit(Bound::Conflicts));
+        notes
     }
 
     fn count_expirations(&self, commit: &Commit) {
