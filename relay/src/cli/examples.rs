@@ -13,6 +13,13 @@ pub(super) const REMOVE: &str = "Example:
 pub(super) const LS: &str = "Examples:
   landbridge ls sessions --prefix user-7/ --limit 20
   landbridge ls sessions --json | jq -r .key";
+pub(super) const EXPORT: &str = "Example:
+  landbridge export sessions > sessions.jsonl";
+pub(super) const IMPORT: &str = "Example:
+  landbridge import sessions < sessions.jsonl
+
+Each entry is a new write, with what is left of its lifespan; one without a deadline gets the cache's own.
+What has expired is left out. The line that something is wrong with is named, and what is before it stands.";
 pub(super) const CLEAR: &str = "Example:
   landbridge clear work";
 pub(super) const SIZE: &str = "Example:

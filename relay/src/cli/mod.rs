@@ -12,6 +12,7 @@ mod connect;
 pub mod demo;
 mod duration;
 mod examples;
+mod export;
 mod output;
 mod relay_process;
 mod run;
@@ -190,6 +191,25 @@ enum Remote {
         #[command(flatten)]
         to: Target,
     },
+    /// Print a cache's entries as JSON lines
+    #[command(after_help = examples::EXPORT)]
+    Export {
+        /// The cache
+        cache: CacheName,
+        #[command(flatten)]
+        to: Target,
+    },
+    /// Write entries that `export` printed, from standard input
+    #[command(after_help = examples::IMPORT)]
+    Import {
+        /// The cache
+        cache: CacheName,
+        /// Only where no entry is
+        #[arg(long)]
+        if_absent: bool,
+        #[command(flatten)]
+        to: Target,
+    },
     /// Print an event a line as entries change, wherever they change
     #[command(after_help = examples::WATCH)]
     Watch {
@@ -292,6 +312,8 @@ async fn run_remote(command: Remote) -> Result<Exit, Failure> {
         Remote::Size { cache, to } => caches::size(&to, &cache).await,
         Remote::Ls { cache, prefix, limit, to } => caches::ls(&to, &cache, &prefix, limit).await,
         Remote::Clear { cache, to } => caches::clear(&to, &cache).await,
+        Remote::Export { cache, to } => export::export(&to, &cache).await,
+        Remote::Import { cache, if_absent, to } => export::import(&to, &cache, if_absent).await,
         Remote::Watch { cache, snapshot, from, to } => watch::watch(&to, &cache, snapshot, from).await,
         Remote::Status(to) => admin::status(&to).await,
         Remote::Sites(to) => admin::sites(&to).await,
