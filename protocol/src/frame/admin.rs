@@ -52,6 +52,8 @@ pub enum Request {
         /// At most so many; the relay may send fewer.
         limit: u32,
     },
+    /// The whole log as it is now, as a file. Answered by [`BackupPart`]s, one after the other.
+    Backup,
     /// Undo [`Request::TakeOffline`]. Answered by [`LinkReport`].
     BringOnline {
         /// The peer.
@@ -69,6 +71,8 @@ pub enum Report {
     Link(LinkReport),
     /// To [`Request::Conflicts`].
     Conflicts(Conflicts),
+    /// To [`Request::Backup`]: one of several.
+    Backup(BackupPart),
 }
 
 /// A relay at one moment.
@@ -170,6 +174,19 @@ pub struct CacheReport {
     /// Conflicts that were found since the relay started.
     #[serde(default)]
     pub conflicts: u64,
+}
+
+/// Bytes of a backup, which follow those of the part before.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BackupPart {
+    /// The bytes.
+    pub bytes: Blob,
+    /// Through which sequence the log is in what came so far.
+    pub through: u64,
+    /// Through which it will be in the end.
+    pub head: u64,
+    /// Whether no part follows.
+    pub last: bool,
 }
 
 /// A page of the conflict log, oldest first.

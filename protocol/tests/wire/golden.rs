@@ -5,13 +5,16 @@ use std::{fmt::Write, fs, path::PathBuf};
 
 use bytes::BytesMut;
 use landbridge_protocol::{
-    frame::{FrameKind, FromAdmin, ToAdmin, admin::Report},
+    frame::{
+        FrameKind, FromAdmin, ToAdmin,
+        admin::{Report, Request},
+    },
     record_set,
 };
 
 use crate::{
     draw::Draw,
-    samples::{Frame, conflicts, conflicts_asked, sample},
+    samples::{Frame, backup_part, conflicts, conflicts_asked, sample},
 };
 
 /// The request id in golden frames of nodes and operators; peers' frames have none.
@@ -59,6 +62,15 @@ fn a_page_of_the_conflict_log_has_its_golden_bytes() {
     let told = Frame::FromAdmin(FromAdmin::Report(Report::Conflicts(conflicts(&mut draw))));
     let text = section("what is asked", &asked.bytes(REQUEST)) + &section("what is told", &told.bytes(REQUEST));
     compare("conflicts.hex", &text);
+}
+
+#[test]
+fn a_part_of_a_backup_has_its_golden_bytes() {
+    let mut draw = Draw::fixed();
+    let asked = Frame::ToAdmin(ToAdmin::Request(Request::Backup));
+    let told = Frame::FromAdmin(FromAdmin::Report(Report::Backup(backup_part(&mut draw))));
+    let text = section("what is asked", &asked.bytes(REQUEST)) + &section("what is told", &told.bytes(REQUEST));
+    compare("backup.hex", &text);
 }
 
 #[test]

@@ -104,8 +104,9 @@ pub(crate) fn sample(kind: FrameKind, d: &mut Draw) -> Frame {
         })),
         K::AdminRequest => {
             let peer = d.site();
-            Frame::ToAdmin(ToAdmin::Request(match d.below(4) {
+            Frame::ToAdmin(ToAdmin::Request(match d.below(5) {
                 0 => admin::Request::Status,
+                4 => admin::Request::Backup,
                 1 => admin::Request::TakeOffline { peer },
                 2 => admin::Request::BringOnline { peer },
                 _ => conflicts_asked(d),
@@ -326,10 +327,15 @@ pub(crate) fn conflicts(d: &mut Draw) -> admin::Conflicts {
     admin::Conflicts { conflicts: d.many(3, conflict), more_after: d.maybe(Draw::number) }
 }
 
+pub(crate) fn backup_part(d: &mut Draw) -> admin::BackupPart {
+    admin::BackupPart { bytes: Blob(d.bytes()), through: d.number(), head: d.number(), last: d.coin() }
+}
+
 fn report(d: &mut Draw) -> admin::Report {
-    match d.below(5) {
+    match d.below(6) {
         0 => return admin::Report::Link(link(d)),
         4 => return admin::Report::Conflicts(conflicts(d)),
+        5 => return admin::Report::Backup(backup_part(d)),
         _ => {}
     }
     admin::Report::Status(Box::new(admin::Status {

@@ -6,15 +6,19 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use landbridge_protocol::{
+    blob::Blob,
     error::{ErrorCode, Refusal},
     frame::{
         FrameCodec, FrameError, FromAdmin, RawFrame, ToAdmin,
-        admin::{Conflicts, Hello, LinkReport, Report, Request, Status, Welcome},
+        admin::{BackupPart, Conflicts, Hello, LinkReport, Report, Request, Status, Welcome},
         common_version,
     },
     name::{CacheName, SiteName},
 };
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    time::timeout,
+};
 use tokio_util::{codec::Decoder, sync::CancellationToken};
 
 use crate::transport::{Admitted, close, close_in_order};
@@ -22,13 +26,24 @@ use crate::transport::{Admitted, close, close_in_order};
 /// Bytes of a request's frame at most; they are small.
 const MAX_REQUEST_BYTES: usize = 64 << 10;
 
+/// Bytes of a backup in one frame at most.
+const MAX_PART_BYTES: usize = 1 << 20;
+/// So long a part of a backup may wait to be read: meanwhile the log grows.
+const BACKUP_PATIENCE: Duration = Duration::from_secs(60);
+
 /// The relay as an operator sees it.
 pub trait Operated: Send + Sync + 'static {
+    /// A backup under way: its parts, of which one is the last. Dropping it ends it.
+    type Backup: Iterator<Item = Result<BackupPart, Refusal>> + Send;
+
     /// Everything about it, at this moment.
     fn status(&self) -> Status;
 
     /// A page of its conflict log.
     fn conflicts(&self, cache: Option<&CacheName>, after: u64, limit: usize) -> Result<Conflicts, Refusal>;
+
+    /// Begins a backup.
+    fn backup(&self) -> impl Future<Output = Result<Self::Backup, Refusal>> + Send;
 
     /// Takes the link to that peer offline, or brings it online; resolves when that has been done.
     fn set_offline(&self, peer: SiteName, offline: bool) -> impl Future<Output = Result<LinkReport, Refusal>> + Send;
@@ -77,7 +92,7 @@ async fn converse<O: Operated>(
     say(&mut to, raw.request, &FromAdmin::Welcome(Welcome { version, site })).await?;
     while let Some(raw) = next(&mut from, &mut buffer).await? {
         let done = match ToAdmin::decode(&raw) {
-            Ok(ToAdmin::Request(request)) => answer(operated, request).await,
+            Ok(ToAdmin::Request(request)) => answer(operated, request, raw.request, &mut to).await,
             Ok(ToAdmin::Hello(_)) => Err(Refusal::new(ErrorCode::Malformed, "hello was said already")),
             Err(error) => Err(error.refusal()),
         };
@@ -86,16 +101,47 @@ async fn converse<O: Operated>(
     Ok(())
 }
 
-async fn answer<O: Operated>(operated: &O, request: Request) -> Result<Report, Refusal> {
+async fn answer<O: Operated>(
+    operated: &O,
+    request: Request,
+    number: u64,
+    to: &mut (impl AsyncWrite + Unpin),
+) -> Result<Report, Refusal> {
     match request {
         Request::Status => Ok(Report::Status(Box::new(operated.status()))),
         Request::Conflicts { cache, after, limit } => {
             let limit = usize::try_from(limit).unwrap_or(usize::MAX);
             operated.conflicts(cache.as_ref(), after, limit).map(Report::Conflicts)
         }
+        Request::Backup => back_up(operated, number, to).await,
         Request::TakeOffline { peer } => operated.set_offline(peer, true).await.map(Report::Link),
         Request::BringOnline { peer } => operated.set_offline(peer, false).await.map(Report::Link),
     }
+}
+
+/// Says all parts of a backup but the last, which it gives.
+async fn back_up<O: Operated>(
+    operated: &O,
+    number: u64,
+    to: &mut (impl AsyncWrite + Unpin),
+) -> Result<Report, Refusal> {
+    let unread = |_| Refusal::new(ErrorCode::Busy, "the backup was not read for too long, and has ended");
+    for part in operated.backup().await? {
+        let mut part = part?;
+        loop {
+            let rest = part.bytes.0.split_off(part.bytes.0.len().min(MAX_PART_BYTES));
+            if rest.is_empty() && part.last {
+                return Ok(Report::Backup(part));
+            }
+            let piece = FromAdmin::Report(Report::Backup(BackupPart { last: false, ..part.clone() }));
+            timeout(BACKUP_PATIENCE, say(to, number, &piece)).await.map_err(unread)??;
+            if rest.is_empty() {
+                break;
+            }
+            part.bytes = Blob(rest);
+        }
+    }
+    Err(Refusal::new(ErrorCode::Internal, "the backup has no end"))
 }
 
 /// The protocol version of the connection.

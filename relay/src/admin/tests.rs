@@ -12,12 +12,22 @@ fn site(name: &str) -> SiteName {
 }
 
 impl Operated for Relay {
+    type Backup = std::vec::IntoIter<Result<BackupPart, Refusal>>;
+
     fn status(&self) -> Status {
         unreachable!("not asked for here")
     }
 
     fn conflicts(&self, _: Option<&CacheName>, _: u64, _: usize) -> Result<Conflicts, Refusal> {
         unreachable!("not asked for here")
+    }
+
+    async fn backup(&self) -> Result<Self::Backup, Refusal> {
+        let part = |length: usize, through, last| {
+            let bytes = Blob((0..length).map(|n| n as u8).collect::<Vec<u8>>().into());
+            Ok(BackupPart { bytes, through, head: 9, last })
+        };
+        Ok(vec![part(5, 3, false), part(2 * MAX_PART_BYTES + 7, 9, true)].into_iter())
     }
 
     async fn set_offline(&self, peer: SiteName, offline: bool) -> Result<LinkReport, Refusal> {
@@ -82,6 +92,32 @@ async fn a_link_is_taken_offline_and_an_unknown_peer_is_refused_without_ending_i
     }
     drop(pipe);
     assert_eq!(relay.await.unwrap(), Ok(()));
+}
+
+#[tokio::test]
+async fn a_backup_comes_in_frames_that_fit_and_the_last_says_so() {
+    let ((mut pipe, _relay), mut buffer) = (operator(), BytesMut::new());
+    ask(&mut pipe, 1, hello("site1", PROTOCOL_VERSION)).await;
+    hear(&mut pipe, &mut buffer).await;
+    ask(&mut pipe, 2, ToAdmin::Request(Request::Backup)).await;
+    let (mut lengths, mut bytes) = (Vec::new(), Vec::new());
+    loop {
+        let mut codec = FrameCodec::new(2 * MAX_PART_BYTES);
+        let raw = loop {
+            match codec.decode(&mut buffer).unwrap() {
+                Some(raw) => break raw,
+                None => assert!(pipe.read_buf(&mut buffer).await.unwrap() > 0),
+            }
+        };
+        let FromAdmin::Report(Report::Backup(part)) = FromAdmin::decode(&raw).unwrap() else { panic!() };
+        lengths.push((part.bytes.0.len(), part.through));
+        bytes.extend_from_slice(&part.bytes.0);
+        if part.last {
+            break;
+        }
+    }
+    assert_eq!(lengths, [(5, 3), (MAX_PART_BYTES, 9), (MAX_PART_BYTES, 9), (7, 9)]);
+    assert!(bytes[5..].iter().enumerate().all(|(at, byte)| *byte == at as u8), "in order, and nothing twice");
 }
 
 #[tokio::test]

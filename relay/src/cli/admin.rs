@@ -11,7 +11,7 @@ use landbridge_protocol::{
     name::SiteName,
 };
 use quinn::{Connection, ConnectionError, SendStream};
-use tokio::time::timeout;
+use tokio::time::{error::Elapsed, timeout};
 
 use super::{
     Exit, Failure, Target,
@@ -95,21 +95,32 @@ impl Operator {
     }
 
     pub(super) async fn exchange(&mut self, asked: &ToAdmin) -> Result<FromAdmin, Failure> {
+        let mut bytes = BytesMut::new();
+        asked.encode(1, &mut bytes).map_err(|e| Failure::because(Exit::Usage, &e))?;
+        let sent = timeout(PATIENCE, self.send.write_all(&bytes)).await;
+        self.answered(sent.map(|sent| sent.map_err(|e| e.to_string())))?;
+        self.hear().await
+    }
+
+    /// The next answer, where a request has several.
+    pub(super) async fn hear(&mut self) -> Result<FromAdmin, Failure> {
+        let frame = timeout(PATIENCE, self.frames.next()).await;
+        let answer = frame.map(|frame| match frame {
+            Ok(Some(frame)) => FromAdmin::decode(&frame).map_err(|e| e.to_string()),
+            Ok(None) => Err("the stream ended".into()),
+            Err(e) => Err(e.to_string()),
+        });
+        match self.answered(answer)? {
+            FromAdmin::Refused(refusal) => Err(Failure::new(exit_of_refusal(&refusal), refusal.message)),
+            answer => Ok(answer),
+        }
+    }
+
+    fn answered<T>(&self, answer: Result<Result<T, String>, Elapsed>) -> Result<T, Failure> {
         let relay = &self.relay;
         let unreachable =
             |text: String| Failure::new(Exit::Unreachable, format!("no answer from the relay at {relay}: {text}"));
-        let mut bytes = BytesMut::new();
-        asked.encode(1, &mut bytes).map_err(|e| Failure::because(Exit::Usage, &e))?;
-        let answer = timeout(PATIENCE, async {
-            self.send.write_all(&bytes).await.map_err(|e| e.to_string())?;
-            match self.frames.next().await {
-                Ok(Some(frame)) => FromAdmin::decode(&frame).map_err(|e| e.to_string()),
-                Ok(None) => Err("the stream ended".into()),
-                Err(e) => Err(e.to_string()),
-            }
-        });
-        match answer.await {
-            Ok(Ok(FromAdmin::Refused(refusal))) => Err(Failure::new(exit_of_refusal(&refusal), refusal.message)),
+        match answer {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(problem)) => Err(match self.connection.close_reason() {
                 Some(reason) => not_let_in_because(relay, &reason, reason.to_string()),

@@ -43,6 +43,14 @@ pub(super) const TAKE_OFFLINE: &str = "Example:
   landbridge take-offline site2    # at site1; and take-offline site1 at site2";
 pub(super) const BRING_ONLINE: &str = "Example:
   landbridge bring-online site2";
+pub(super) const BACKUP: &str = "Example:
+  landbridge backup --dir backups/monday
+
+It holds all that the relay's log does, but for the conflict log. Writes go on meanwhile, and compaction waits.";
+pub(super) const RESTORE: &str = "Example:
+  landbridge restore --config relay.toml --dir backups/monday    # then start the relay
+
+What came after the backup comes from the peers. What had not reached a peer is lost.";
 pub(super) const CHECK: &str = "Example:
   landbridge check --config relay.toml    # exit status 1 where something is wrong";
 pub(super) const RUN: &str = "Examples:

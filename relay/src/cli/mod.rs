@@ -3,6 +3,7 @@
 //! This is the only part of the relay that uses the client library. It knows nothing of the engine or the store.
 
 mod admin;
+mod backup;
 mod bench;
 mod caches;
 mod certs;
@@ -116,6 +117,16 @@ enum Command {
     /// Make a development CA and certificates; never overwrites
     #[command(after_help = examples::CERTS)]
     Certs(certs::CertsArgs),
+    /// Make a relay's store of a backup, while the relay does not run
+    #[command(after_help = examples::RESTORE)]
+    Restore {
+        /// The relay's configuration (TOML); there must be nothing at its `store.dir`
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// The directory that `backup` has filled
+        #[arg(long, value_name = "D")]
+        dir: PathBuf,
+    },
     #[command(flatten)]
     Remote(Remote),
 }
@@ -239,6 +250,15 @@ enum Remote {
         #[command(flatten)]
         to: Target,
     },
+    /// Back a running relay up: its log as it is at this moment
+    #[command(after_help = examples::BACKUP)]
+    Backup {
+        /// Where to put it; made where it is not there, and nothing in it is overwritten
+        #[arg(long, value_name = "D")]
+        dir: PathBuf,
+        #[command(flatten)]
+        to: Target,
+    },
     /// Show the connected nodes
     Nodes(Target),
     /// Stop replicating with a peer until `bring-online`; nothing is dropped
@@ -296,6 +316,7 @@ fn run_command(cli: Cli) -> Result<Exit, Failure> {
         }
         Command::Check { config } => check::check(&config),
         Command::Certs(args) => certs::certs(&args),
+        Command::Restore { config, dir } => backup::restore(&config, &dir),
         Command::Demo(args) => connect::block_on(demo::demo(args)),
         Command::Bench(args) => connect::block_on(bench::bench(args)),
         Command::Remote(remote) => connect::block_on(run_remote(remote)),
@@ -319,6 +340,7 @@ async fn run_remote(command: Remote) -> Result<Exit, Failure> {
         Remote::Sites(to) => admin::sites(&to).await,
         Remote::Caches(to) => admin::caches(&to).await,
         Remote::Conflicts { cache, to } => conflicts::conflicts(&to, cache).await,
+        Remote::Backup { dir, to } => backup::backup(&to, &dir).await,
         Remote::Nodes(to) => admin::nodes(&to).await,
         Remote::TakeOffline { peer, to } => admin::take_offline(&to, peer).await,
         Remote::BringOnline { peer, to } => admin::bring_online(&to, peer).await,

@@ -14,6 +14,7 @@ mod error;
 mod feed;
 mod readiness;
 mod report;
+mod restore;
 mod run;
 mod settings;
 mod shelf;
@@ -41,6 +42,7 @@ use tokio_util::{
 use self::{entrance::Entrance, readiness::Readiness, report::Reporter, shelf::Stock, sockets::Sockets};
 pub use self::{
     error::StartError,
+    restore::{BACKUP_FILE, RestoreFailed, restore},
     run::{RunError, RunOptions, run},
     sockets::LocalAddrs,
 };

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use landbridge_protocol::{
     blob::Blob,
     error::{ErrorCode, Refusal},
-    frame::admin::{CacheReport, ConflictRecord, ConflictReport, Conflicts, LinkReport, Status},
+    frame::admin::{BackupPart, CacheReport, ConflictRecord, ConflictReport, Conflicts, LinkReport, Status},
     name::{CacheName, SiteName},
     record::{Kind, Merge, Record},
     vector::Vector,
@@ -19,7 +19,7 @@ use crate::{
     engine::header::ReadError,
     link::Links,
     session::{Roster, show_view},
-    store::KeptConflict,
+    store::{Backup, KeptConflict},
 };
 
 /// Everything that a report is made of.
@@ -38,7 +38,27 @@ impl fmt::Debug for Reporter {
     }
 }
 
+/// A backup under way, for the operator.
+pub(super) struct Parts(Backup);
+
+impl Iterator for Parts {
+    type Item = Result<BackupPart, Refusal>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let unreadable = |error: ReadError| Refusal::new(ErrorCode::Internal, error.to_string());
+        let part = self.0.next_part().map_err(unreadable).transpose()?;
+        Some(part.map(|part| BackupPart {
+            bytes: Blob(part.bytes),
+            through: part.through.get(),
+            head: part.head.get(),
+            last: part.is_last,
+        }))
+    }
+}
+
 impl Operated for Reporter {
+    type Backup = Parts;
+
     fn status(&self) -> Status {
         let Stock { store, clock } = &self.stock;
         let now = clock.now();
@@ -75,6 +95,10 @@ impl Operated for Reporter {
         let unreadable = |error: ReadError| Refusal::new(ErrorCode::Internal, error.to_string());
         let (kept, more_after) = self.stock.store.conflicts(cache, after, limit).map_err(unreadable)?;
         Ok(Conflicts { conflicts: kept.into_iter().filter_map(conflict).collect(), more_after })
+    }
+
+    async fn backup(&self) -> Result<Parts, Refusal> {
+        self.stock.store.backup().await.map(Parts)
     }
 
     async fn set_offline(&self, peer: SiteName, offline: bool) -> Result<LinkReport, Refusal> {

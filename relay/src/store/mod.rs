@@ -10,6 +10,7 @@
 //!
 //! It knows nothing of the network, and nothing of sled passes its [`log`] interface.
 
+pub mod backup;
 pub mod conflicts;
 pub mod directory;
 pub mod encoding;
@@ -22,9 +23,12 @@ pub mod sled_log;
 pub mod writer;
 
 #[cfg(test)]
+mod backup_tests;
+#[cfg(test)]
 mod compaction_tests;
 #[cfg(test)]
 mod flight_tests;
+mod hold;
 mod ledger;
 mod opening;
 mod scribe;
@@ -44,11 +48,13 @@ use landbridge_protocol::{
 use tokio::sync::{Semaphore, oneshot, watch};
 
 pub use self::{
+    backup::{Backup, RestoreError, restore},
     conflicts::KeptConflict,
     error::OpenError,
     options::{StoreLimits, StoreOptions},
 };
 use self::{
+    hold::Hold,
     log::Log,
     reader::Reader,
     thread::{Inbox, Ordered},
@@ -83,6 +89,7 @@ struct Shared {
     published: watch::Receiver<Published>,
     bytes: watch::Receiver<(u64, u64)>,
     ended: watch::Receiver<bool>,
+    hold: Arc<Hold>,
     metrics: Metrics,
 }
 
@@ -110,12 +117,25 @@ impl Store {
         let (writer, scribe) =
             opening::open_writer(log, options.replica, options.run, options.limits, clock.now(), metrics)?;
         let (replica, poison, reader) = (writer.replica.clone(), writer.poison.clone(), writer.reader.clone());
+        let hold = writer.hold.clone();
         let max_places = options.limits.max_inbox_commands;
         let places = Arc::new(Semaphore::new(max_places));
         let metrics = writer.metrics.clone();
         let thread::Started { inbox, published, bytes, ended } = thread::start(writer, scribe, clock.clone())?;
-        let shared =
-            Shared { replica, poison, reader, clock, inbox, places, max_places, published, bytes, ended, metrics };
+        let shared = Shared {
+            replica,
+            poison,
+            reader,
+            clock,
+            inbox,
+            places,
+            max_places,
+            published,
+            bytes,
+            ended,
+            hold,
+            metrics,
+        };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -218,6 +238,18 @@ impl Store {
         limit: usize,
     ) -> Result<(Vec<KeptConflict>, Option<u64>), ReadError> {
         conflicts::page(&self.shared.reader, cache, after, limit)
+    }
+
+    /// Begins a backup of all that is published now. Compaction is held back until it is dropped.
+    pub async fn backup(&self) -> Result<Backup, Refusal> {
+        let mut ended = self.shared.ended.clone();
+        let held = tokio::select! {
+            biased;
+            held = self.shared.hold.take() => held,
+            _ = ended.wait_for(|ended| *ended) => return Err(self.gone()),
+        };
+        let (site, head) = self.view(|replica| (replica.origin().site, replica.head()));
+        Ok(Backup::new(self.shared.reader.clone(), site, head, held))
     }
 
     /// What was published last; changes with every group, also with one that made nothing durable.

@@ -13,6 +13,7 @@ use super::{
     directory::Directory,
     encoding,
     error::OpenError,
+    hold::Hold,
     ledger::{Ledger, Use},
     log::{Log, LogError, LogReader},
     options::{StoreLimits, StoreOptions},
@@ -76,6 +77,7 @@ pub(super) fn open_writer(
         .map_err(|source| OpenError::Log { place: reading.place().to_string(), source })?;
     let writer = Writer {
         conflicts,
+        hold: Arc::new(Hold::default()),
         replica: Arc::new(RwLock::new(replica)),
         poison: Arc::new(OnceLock::new()),
         reader: Reader::new(reading),

@@ -1,6 +1,6 @@
 //! Reading records of the log: for outcomes, for nodes' reads, for links and listeners.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use landbridge_protocol::{position::Sequence, record::Record};
@@ -15,6 +15,12 @@ pub const MAX_READ_RECORDS: usize = 4096;
 #[derive(Clone)]
 pub struct Reader {
     log: Arc<dyn LogReader>,
+}
+
+impl fmt::Debug for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Reader({})", self.log.place())
+    }
 }
 
 impl Reader {

@@ -263,7 +263,7 @@ fn an_idle_store_writes_nothing() {
     assert_eq!(log.calls(), before);
 }
 
-fn store(log: impl Log + 'static, clock: Arc<dyn Clock>) -> Store {
+pub(super) fn store(log: impl Log + 'static, clock: Arc<dyn Clock>) -> Store {
     let options = StoreOptions {
         dir: "nowhere".into(),
         fsync: true,

@@ -246,7 +246,8 @@ impl Worker {
         if self.writer.refusal().is_some() || !self.answers.is_empty() || !self.writer.rewriting.is_empty() {
             return LONGEST_WAIT;
         }
-        let compaction = match (self.compacting, self.idle) {
+        let held = self.writer.hold.holds(self.writer.rewriting.is_empty());
+        let compaction = match (self.compacting && !held, self.idle) {
             (true, true) => Duration::ZERO,
             (true, false) => IDLE_AFTER,
             (false, _) => LONGEST_WAIT,
@@ -393,6 +394,9 @@ impl Worker {
     /// Lets compaction go on: as far as what was appended allows, or by steps while nothing else is to do.
     fn compact(&mut self) {
         let idle = self.idle && !self.is_busy();
+        if self.writer.hold.holds(self.writer.rewriting.is_empty()) {
+            return;
+        }
         if self.writer.refusal().is_some() || !self.compacting || !self.writer.rewriting.is_empty() {
             return;
         }

@@ -28,6 +28,7 @@ use landbridge_protocol::{
 use super::{
     conflicts::{ConflictLog, Notes},
     encoding,
+    hold::Hold,
     ledger::{Ledger, Use},
     options::StoreLimits,
     reader::Reader,
@@ -46,6 +47,7 @@ use crate::{
 /// See the module.
 pub struct Writer {
     pub(super) conflicts: ConflictLog,
+    pub(super) hold: Arc<Hold>,
     pub(super) replica: Arc<RwLock<Replica>>,
     pub(super) poison: Arc<OnceLock<String>>,
     pub(super) reader: Reader,
