@@ -103,3 +103,17 @@ fn a_link_that_works_between_its_failures_is_not_given_up_though_nothing_is_writ
         now = now.max(sender.deadline().expect("it is tried again"));
     }
 }
+
+#[test]
+fn a_transfer_that_a_limit_holds_up_says_so() {
+    let (mut a, mut b) = (Relay::new("site1", "site2", 1), Relay::new("site2", "site1", 2));
+    pump(&mut Sender::new(a.replica.site(), SenderConfig::default(), 2), &mut b, &mut a);
+    pump(&mut Sender::new(b.replica.site(), SenderConfig::default(), 2), &mut a, &mut b);
+    (1..=100).for_each(|number| a.put(number));
+    let config = SenderConfig { batch_records: 5, max_bytes_per_second: Some(1_000), ..SenderConfig::default() };
+    let mut sender = Sender::new(b.replica.site(), config, 1);
+    pump(&mut sender, &mut a, &mut b);
+    let report = sender.report(&a.replica, NOW);
+    assert_eq!(report.state, "transferring");
+    assert!(report.detail.ends_with(", held to 1000 bytes a second"), "{}", report.detail);
+}

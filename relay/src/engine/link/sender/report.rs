@@ -17,13 +17,15 @@ impl Sender {
             State::Connecting { .. } => ("connecting", String::new()),
             State::Handshaking(_) => ("handshaking", String::new()),
             State::Streaming(open) if open.stream.read < open.stream.whole_from => {
-                ("transferring", format!("{} of {}", open.stream.read, open.stream.whole_from))
+                ("transferring", self.at_its_pace(format!("{} of {}", open.stream.read, open.stream.whole_from)))
             }
             State::Streaming(_) if replica.held_back(&self.peer) => {
                 ("streaming", "waits for the peer's reconcile".into())
             }
-            State::Streaming(_) => ("streaming", self.pace_in_words()),
-            State::Reconciling(open) => ("reconciling", format!("{} records sent", open.transfer.records)),
+            State::Streaming(_) => ("streaming", self.at_its_pace(String::new())),
+            State::Reconciling(open) => {
+                ("reconciling", self.at_its_pace(format!("{} records sent", open.transfer.records)))
+            }
             State::Faulted { reason, .. } => ("faulted", reason.clone()),
         };
         let in_flight = if let State::Streaming(open) = &self.state { open.stream.window.len() } else { 0 };
@@ -32,10 +34,12 @@ impl Sender {
         SenderReport { state, detail, lag_changes, lag, in_flight, spoken: self.spoken.clone() }
     }
 
-    fn pace_in_words(&self) -> String {
+    /// What is told of the progress, and whether a limit holds it up.
+    fn at_its_pace(&self, progress: String) -> String {
         match (self.paced, self.config.max_bytes_per_second) {
-            (Some(_), Some(limit)) => format!("held to {limit} bytes a second"),
-            _ => String::new(),
+            (Some(_), Some(limit)) if progress.is_empty() => format!("held to {limit} bytes a second"),
+            (Some(_), Some(limit)) => format!("{progress}, held to {limit} bytes a second"),
+            _ => progress,
         }
     }
 }
