@@ -1,7 +1,7 @@
 //! The store's durable puts beside a bare loop of sled insert, flush and fdatasync of the same bytes, in one run.
 //!
 //! `cargo bench -p landbridge --bench store` prints, for 1, 16, 64 and 256 puts a commit, medians of rounds that take turns,
-//! as the disk's speed drifts. `-- --rounds N --commits N` change the size.
+//! as the disk's speed drifts. `-- --rounds N --commits N` change the size, `--only N` takes just one of the four.
 //!
 //! The store takes groups of just so many puts, three of them on their way at any time, as sessions do that don't wait for
 //! one answer before they ask again; that each commit has just so many puts is asserted. What the store gives its log
@@ -277,7 +277,8 @@ async fn main() {
         "store us/put",
         "bare us/put"
     );
-    for group in [1, 16, 64, 256] {
+    let only = argument("--only", 0);
+    for group in [1, 16, 64, 256].into_iter().filter(|group| only == 0 || only == *group) {
         let store = open(&dir.path().join("store"), 1 + group, group as usize, &given);
         let mut row = Row::default();
         for round in 0..=rounds {

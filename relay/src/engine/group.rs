@@ -19,7 +19,7 @@ use super::{
     command::{Answer, Command, Decided},
     conflicts::{Conflict, Counts, Found},
     guards::{Guard, Guards},
-    header::{Commit, CommitHeader, LogRecord, ReadError, Records},
+    header::{Commit, CommitHeader, LogRecord, ReadError, Records, record_at},
     peer::PeerReport,
     replica::{Core, Replica, Replicate},
     slot::{Slot, is_below},
@@ -265,14 +265,9 @@ impl<'a> Group<'a> {
             return read.record(sequence).map_err(failed);
         }
         let ahead = self.ahead.iter().filter_map(|ahead| ahead.commit.as_ref()).map(|commit| &commit.records);
-        let found = ahead.chain([&self.records]).find_map(|records| {
-            let at = records.binary_search_by_key(&sequence, |(at, _)| *at).ok()?;
-            Some(&records[at].1)
-        });
-        match found {
-            Some(LogRecord::Record(record)) => Ok(record.clone()),
-            _ => Err(failed(ReadError { sequence, reason: "no record of this group".into() })),
-        }
+        let found = ahead.chain([&self.records]).find_map(|records| record_at(records, sequence));
+        let missing = || failed(ReadError { sequence, reason: "no record of this group".into() });
+        found.cloned().ok_or_else(missing)
     }
 
     /// What a client's write came to, as far as that is remembered.
@@ -321,9 +316,10 @@ impl<'a> Group<'a> {
     }
 
     fn change(&mut self, cache: &CacheName) -> &mut CacheChange {
-        let merge = self.merge_of(cache).unwrap_or(Merge::Latest);
-        let fresh = CacheChange { merge, clear: None, keys: Keys::default() };
-        self.changes.entry(cache.clone()).or_insert(fresh)
+        if !self.changes.contains_key(cache) {
+            self.open(cache, self.merge_of(cache).unwrap_or(Merge::Latest));
+        }
+        self.changes.get_mut(cache).expect("opened above")
     }
 
     /// Where a record at `sequence` stands from that supersedes `old`: from itself where every peer has passed the old

@@ -85,6 +85,15 @@ pub struct Commit {
     pub records: Vec<(Sequence, LogRecord)>,
 }
 
+/// The record at a sequence, of those of a commit.
+pub(crate) fn record_at(records: &[(Sequence, LogRecord)], sequence: Sequence) -> Option<&Record> {
+    let at = records.binary_search_by_key(&sequence, |(at, _)| *at).ok()?;
+    match &records[at].1 {
+        LogRecord::Record(record) => Some(record),
+        LogRecord::Forgotten { .. } => None,
+    }
+}
+
 /// What was read of the log for a link or a listener.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LogRead {

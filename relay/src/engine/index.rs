@@ -4,7 +4,6 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     hash::{Hash, Hasher},
     ops::Bound,
-    sync::Arc,
 };
 
 use landbridge_protocol::{
@@ -18,6 +17,7 @@ use landbridge_protocol::{
 
 use super::{
     context::{Parties, PartySets},
+    index_key::IndexKey,
     slot::{Slot, is_below},
 };
 
@@ -26,16 +26,17 @@ pub(crate) const MAX_CACHES: usize = 1024;
 /// Origins that an index can tell apart.
 pub(crate) const MAX_ORIGINS: usize = u16::MAX as usize;
 
-type KeyBytes = Arc<[u8]>;
+const NO_DEADLINE: Timestamp = Timestamp::from_millis(0);
 
-/// A [`Slot`] in 64 bytes.
+/// A [`Slot`] in 56 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Held {
     sequence: Sequence,
     stands_from: Sequence,
     clock: Clock,
     birth: Clock,
-    deadline: Option<Timestamp>,
+    /// 0: none, as in a record's bytes.
+    deadline: Timestamp,
     value_bytes: u32,
     origin: u16,
     birth_origin: u16,
@@ -49,7 +50,7 @@ pub(crate) struct CacheIndex {
     number: u16,
     merge: Merge,
     clear: Option<Slot>,
-    keys: BTreeMap<KeyBytes, Held>,
+    keys: BTreeMap<IndexKey, Held>,
     entries: u64,
     dead: u64,
     bytes: u64,
@@ -63,9 +64,15 @@ pub(crate) struct Index {
     caches: BTreeMap<CacheName, CacheIndex>,
     names: Vec<CacheName>,
     parties: PartySets,
-    deadlines: BTreeSet<(Timestamp, u16, KeyBytes)>,
+    queues: Queues,
+}
+
+/// What is looked at when its time has come. Of keys, by their cache's number.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Queues {
+    deadlines: BTreeSet<(Timestamp, u16, IndexKey)>,
     /// Tombstones and marks, oldest first.
-    dead: BTreeSet<(Clock, u16, KeyBytes)>,
+    dead: BTreeSet<(Clock, u16, IndexKey)>,
 }
 
 /// Counts of one cache.
@@ -92,6 +99,38 @@ impl CacheIndex {
     pub(crate) fn is_empty(&self) -> bool {
         self.keys.is_empty() && self.clear.is_none()
     }
+
+    fn count(&mut self, key: &IndexKey, held: &Held, queues: &mut Queues) {
+        if held.kind == Kind::Live {
+            self.entries += 1;
+            self.bytes += held.entry_bytes(key);
+            if held.deadline > NO_DEADLINE {
+                queues.deadlines.insert((held.deadline, self.number, key.clone()));
+            }
+        } else {
+            self.dead += 1;
+            queues.dead.insert((held.clock, self.number, key.clone()));
+        }
+    }
+
+    fn uncount(&mut self, key: &IndexKey, held: &Held, queues: &mut Queues) {
+        if held.kind == Kind::Live {
+            self.entries -= 1;
+            self.bytes -= held.entry_bytes(key);
+            if held.deadline > NO_DEADLINE {
+                queues.deadlines.remove(&(held.deadline, self.number, key.clone()));
+            }
+        } else {
+            self.dead -= 1;
+            queues.dead.remove(&(held.clock, self.number, key.clone()));
+        }
+    }
+}
+
+impl Held {
+    fn entry_bytes(&self, key: &IndexKey) -> u64 {
+        key.as_bytes().len() as u64 + u64::from(self.value_bytes)
+    }
 }
 
 /// Of what is held; how origins and caches are numbered is not part of it.
@@ -100,7 +139,7 @@ impl Hash for Index {
         for (name, cache) in &self.caches {
             (name, cache.merge, cache.clear).hash(state);
             for (key, held) in &cache.keys {
-                (key, self.unpack(held)).hash(state);
+                (key.as_bytes(), self.unpack(held)).hash(state);
             }
         }
     }
@@ -123,7 +162,7 @@ impl Index {
             stands_from: slot.stands_from,
             clock: slot.version.clock,
             birth: slot.birth.clock,
-            deadline: slot.deadline,
+            deadline: slot.deadline.unwrap_or(NO_DEADLINE),
             value_bytes: slot.value_bytes,
             origin: self.number(slot.version.origin),
             birth_origin: self.number(slot.birth.origin),
@@ -138,7 +177,7 @@ impl Index {
             kind: held.kind,
             version: Version { clock: held.clock, origin: self.origins[held.origin as usize] },
             birth: Version { clock: held.birth, origin: self.origins[held.birth_origin as usize] },
-            deadline: held.deadline,
+            deadline: (held.deadline > NO_DEADLINE).then_some(held.deadline),
             value_bytes: held.value_bytes,
             stands_from: held.stands_from,
             parties: held.parties,
@@ -179,36 +218,40 @@ impl Index {
     }
 
     pub(crate) fn slot(&self, cache: &CacheName, key: &Key) -> Option<Slot> {
-        self.caches.get(cache)?.keys.get(key.as_bytes()).map(|held| self.unpack(held))
+        self.caches.get(cache)?.keys.get(&IndexKey::of(key.as_bytes())).map(|held| self.unpack(held))
     }
 
     /// Puts a slot in place of what the key had; tells where that lies.
     pub(crate) fn insert(&mut self, cache: &CacheName, key: &Key, slot: &Slot) -> Option<Sequence> {
-        let old = self.remove(cache, key);
         let held = self.pack(slot);
         let at = self.caches.get_mut(cache)?;
-        let bytes: KeyBytes = key.as_bytes().into();
-        at.keys.insert(bytes.clone(), held);
-        if slot.kind == Kind::Live {
-            at.entries += 1;
-            at.bytes += (bytes.len() as u64) + u64::from(slot.value_bytes);
-            if let Some(deadline) = slot.deadline {
-                self.deadlines.insert((deadline, at.number, bytes));
-            }
-        } else {
-            at.dead += 1;
-            self.dead.insert((slot.version.clock, at.number, bytes));
+        let key = IndexKey::of(key.as_bytes());
+        let old = at.keys.insert(key.clone(), held);
+        // Before the new one is counted: both may have the same deadline.
+        if let Some(old) = &old {
+            at.uncount(&key, old, &mut self.queues);
         }
-        old
+        at.count(&key, &held, &mut self.queues);
+        old.map(|old| old.sequence)
     }
 
-    /// Notes which origins the context of a record names, where `seen` covers it, so that it need not be read again.
+    /// Which origins the context of the record at a slot names, where `seen` covers it, so that it need not be read again.
+    pub(crate) fn parties_of(&mut self, record: &Record, seen: &Vector) -> Parties {
+        if record.context.is_empty() || seen.includes(&record.context) {
+            self.parties.of(&record.context)
+        } else {
+            Parties::LOGGED
+        }
+    }
+
+    /// Notes [`Index::parties_of`] a record, where it is held.
     pub(crate) fn note_context(&mut self, sequence: Sequence, record: &Record, seen: &Vector) {
         if record.context.is_empty() || !seen.includes(&record.context) {
             return;
         }
         let Some(key) = &record.key else { return };
-        let held = self.caches.get_mut(&record.cache).and_then(|cache| cache.keys.get_mut(key.as_bytes()));
+        let keys = self.caches.get_mut(&record.cache).map(|cache| &mut cache.keys);
+        let held = keys.and_then(|keys| keys.get_mut(&IndexKey::of(key.as_bytes())));
         if let Some(held) = held.filter(|held| held.sequence == sequence) {
             held.parties = self.parties.of(&record.context);
         }
@@ -221,17 +264,8 @@ impl Index {
     /// Takes away what the key has; tells where that lies.
     pub(crate) fn remove(&mut self, cache: &CacheName, key: &Key) -> Option<Sequence> {
         let at = self.caches.get_mut(cache)?;
-        let (bytes, held) = at.keys.remove_entry(key.as_bytes())?;
-        if held.kind == Kind::Live {
-            at.entries -= 1;
-            at.bytes -= (bytes.len() as u64) + u64::from(held.value_bytes);
-            if let Some(deadline) = held.deadline {
-                self.deadlines.remove(&(deadline, at.number, bytes));
-            }
-        } else {
-            at.dead -= 1;
-            self.dead.remove(&(held.clock, at.number, bytes));
-        }
+        let (key, held) = at.keys.remove_entry(&IndexKey::of(key.as_bytes()))?;
+        at.uncount(&key, &held, &mut self.queues);
         Some(held.sequence)
     }
 
@@ -256,14 +290,14 @@ impl Index {
         after: Option<&Key>,
         through: Option<&Key>,
     ) -> impl Iterator<Item = (Key, Slot)> + 'a {
-        let from = after.map_or(Bound::Unbounded, |key| Bound::Excluded(key.as_bytes().to_vec()));
-        let through = through.map(|key| key.as_bytes().to_vec());
-        let empty = after.zip(through.as_ref()).is_some_and(|(after, through)| after.as_bytes() >= through.as_slice());
+        let from = after.map_or(Bound::Unbounded, |key| Bound::Excluded(IndexKey::of(key.as_bytes())));
+        let through = through.map(|key| IndexKey::of(key.as_bytes()));
+        let empty = after.zip(through.as_ref()).is_some_and(|(after, through)| after.as_bytes() >= through.as_bytes());
         let keys = self.caches.get(cache).filter(|_| !empty).map(|cache| &cache.keys);
         keys.into_iter()
-            .flat_map(move |keys| keys.range::<[u8], _>((from.as_ref().map(Vec::as_slice), Bound::Unbounded)))
-            .take_while(move |(bytes, _)| through.as_ref().is_none_or(|through| bytes.as_ref() <= through.as_slice()))
-            .map(|(bytes, held)| (key_of(bytes), self.unpack(held)))
+            .flat_map(move |keys| keys.range((from.as_ref(), Bound::Unbounded)))
+            .take_while(move |(key, _)| through.as_ref().is_none_or(|through| *key <= through))
+            .map(|(key, held)| (key_of(key), self.unpack(held)))
     }
 
     /// Where everything that is held lies.
@@ -276,28 +310,28 @@ impl Index {
 
     /// The first deadline of a live entry.
     pub(crate) fn first_deadline(&self) -> Option<Timestamp> {
-        self.deadlines.first().map(|(deadline, _, _)| *deadline)
+        self.queues.deadlines.first().map(|(deadline, _, _)| *deadline)
     }
 
     /// Entries whose deadline is at or before `now`, at most `limit`.
     pub(crate) fn overdue(&self, now: Timestamp, limit: usize) -> Vec<(CacheName, Key)> {
-        let past = self.deadlines.iter().take_while(|(deadline, _, _)| *deadline <= now).take(limit);
-        past.filter_map(|(_, number, bytes)| Some((self.name(*number)?, key_of(bytes)))).collect()
+        let past = self.queues.deadlines.iter().take_while(|(deadline, _, _)| *deadline <= now).take(limit);
+        past.filter_map(|(_, number, key)| Some((self.name(*number)?, key_of(key)))).collect()
     }
 
     /// Tombstones and marks of versions at or after `from`, oldest first.
     pub(crate) fn dead_from(&self, from: Clock) -> impl Iterator<Item = (CacheName, Key, Slot)> + '_ {
-        let start = (from, 0, KeyBytes::from(&[][..]));
-        self.dead.range(start..).filter_map(|(_, number, bytes)| {
+        let start = (from, 0, IndexKey::of(&[]));
+        self.queues.dead.range(start..).filter_map(|(_, number, key)| {
             let name = self.name(*number)?;
-            let held = self.caches.get(&name)?.keys.get(bytes)?;
-            Some((name, key_of(bytes), self.unpack(held)))
+            let held = self.caches.get(&name)?.keys.get(key)?;
+            Some((name, key_of(key), self.unpack(held)))
         })
     }
 
     /// Number of tombstones and marks.
     pub(crate) fn dead_count(&self) -> u64 {
-        self.dead.len() as u64
+        self.queues.dead.len() as u64
     }
 
     /// For each origin of which a record is held, the highest clock.
@@ -326,6 +360,37 @@ impl Index {
     }
 }
 
-fn key_of(bytes: &KeyBytes) -> Key {
-    Key::new(bytes.to_vec()).expect("the index holds only what was a key")
+fn key_of(key: &IndexKey) -> Key {
+    Key::new(key.as_bytes().to_vec()).expect("the index holds only what was a key")
+}
+
+#[cfg(test)]
+mod tests {
+    use landbridge_protocol::{name::SiteName, version::RunId};
+
+    use super::*;
+
+    #[test]
+    fn what_is_written_over_with_the_same_deadline_still_has_it() {
+        let (cache, key) = (CacheName::new("sessions").unwrap(), Key::new("key").unwrap());
+        let origin = Origin { site: SiteName::new("a").unwrap(), run: RunId(1) };
+        let deadline = Timestamp::from_millis(1000);
+        let mut index = Index::default();
+        index.open(&cache, Merge::Latest);
+        let slot = |clock: u64, kind: Kind| {
+            let version = Version { clock: Clock::from_bits(clock), origin };
+            let mut record = Record::bare(cache.clone(), Some(key.clone()), kind, version);
+            record.deadline = Some(deadline);
+            Slot::of(&record, Sequence::new(clock), Sequence::new(clock))
+        };
+        assert_eq!(index.insert(&cache, &key, &slot(1, Kind::Live)), None);
+        assert_eq!(index.insert(&cache, &key, &slot(2, Kind::Live)), Some(Sequence::new(1)));
+        assert_eq!(index.overdue(deadline, 10), [(cache.clone(), key.clone())]);
+        assert_eq!(index.slot(&cache, &key), Some(slot(2, Kind::Live)));
+        // A mark has the version of the entry that expired, and may be written over by what is held already.
+        assert_eq!(index.insert(&cache, &key, &slot(2, Kind::Mark)), Some(Sequence::new(2)));
+        assert_eq!(index.insert(&cache, &key, &slot(2, Kind::Mark)), Some(Sequence::new(2)));
+        assert_eq!((index.first_deadline(), index.dead_count()), (None, 1));
+        assert_eq!(index.cache(&cache).unwrap().stats(), CacheStats { entries: 0, tombstones: 1, bytes: 0 });
+    }
 }

@@ -36,6 +36,7 @@ mod expiry;
 mod fill;
 mod filter;
 mod index;
+mod index_key;
 mod merge;
 mod outdone;
 mod peer;

@@ -24,7 +24,7 @@ use super::{
     conflicts::Counts,
     group::{Group, Staged},
     guards::{Guard, Guards},
-    header::{CommitHeader, LogRecord, PeerCursor, StoreRun},
+    header::{CommitHeader, LogRecord, PeerCursor, StoreRun, record_at},
     index::Index,
     peer::Round,
     slot::{Slot, is_below},
@@ -268,6 +268,7 @@ impl Replica {
 
     /// As [`Replica::publish`]; adds to `outdone` where the records lie that were held until then.
     pub fn publish_over(&mut self, staged: Staged, outdone: &mut Vec<Sequence>) -> Published {
+        let records = staged.commit.as_ref().map_or(&[][..], |commit| &commit.records);
         for (cache, change) in staged.changes {
             self.index.open(&cache, change.merge);
             if let Some(clear) = change.clear {
@@ -275,7 +276,12 @@ impl Replica {
             }
             for (key, slot) in change.keys {
                 let old = match slot {
-                    Some(slot) => self.index.insert(&cache, &key, &slot),
+                    Some(mut slot) => {
+                        if let Some(record) = record_at(records, slot.sequence) {
+                            slot.parties = self.index.parties_of(record, &staged.core.seen);
+                        }
+                        self.index.insert(&cache, &key, &slot)
+                    }
                     None => self.index.remove(&cache, &key),
                 };
                 outdone.extend(old);
@@ -283,7 +289,6 @@ impl Replica {
         }
         self.tokens.join(staged.told);
         self.core = staged.core;
-        self.note_contexts(staged.commit.iter().flat_map(|commit| &commit.records));
         staged.conflict_counts.into_iter().for_each(|(of, count)| *self.conflicts.entry(of).or_default() += count);
         Published { head: self.core.head, seen: self.core.seen.clone() }
     }

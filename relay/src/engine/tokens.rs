@@ -24,6 +24,8 @@ pub(crate) struct Told {
 #[derive(Debug, Clone, Default)]
 struct Window {
     newest: Clock,
+    /// The greatest number that was ever in it: mostly the next write's is greater, and need not be looked for.
+    greatest: u64,
     /// The greatest clock of a write that was forgotten as there were too many.
     forgotten: Clock,
     writes: VecDeque<(u64, Told)>,
@@ -77,11 +79,13 @@ impl Tokens {
 
     fn insert(&mut self, token: WriteToken, told: Told) {
         let window = self.clients.entry(token.client).or_default();
-        if let Some(known) = window.writes.iter_mut().find(|(number, _)| *number == token.number) {
+        let mut known = window.writes.iter_mut().filter(|_| token.number <= window.greatest);
+        if let Some(known) = known.find(|(number, _)| *number == token.number) {
             // The record of a write that was written anew: the first answer stands.
             known.1.version = known.1.version.min(told.version);
             return;
         }
+        window.greatest = window.greatest.max(token.number);
         window.writes.push_back((token.number, told));
         if window.writes.len() > WINDOW_WRITES {
             let first = window.writes.pop_front();

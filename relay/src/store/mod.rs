@@ -22,6 +22,7 @@ pub mod reader;
 pub mod sled_log;
 pub mod writer;
 
+mod blobs;
 #[cfg(test)]
 mod backup_tests;
 #[cfg(test)]

@@ -10,8 +10,6 @@
 //!   in the way of both, iterators are no snapshot, `len()` is O(n): none of them is used.
 
 use std::{
-    collections::HashSet,
-    ffi::OsString,
     fs::{self, File},
     io,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -23,6 +21,7 @@ use bytes::Bytes;
 use landbridge_protocol::position::Sequence;
 
 use super::{
+    blobs::Blobs,
     directory::Directory,
     error::OpenError,
     log::{Log, LogError, LogReader, Place},
@@ -41,10 +40,8 @@ pub struct SledLog {
     tree: sled::Tree,
     notes: sled::Tree,
     db: sled::Db,
-    file: File,
-    blobs: PathBuf,
-    // Files under `blobs/` known to be on disk.
-    settled_blobs: HashSet<OsString>,
+    file: Arc<File>,
+    blobs: Blobs,
     directory: Directory,
     fsync: bool,
     newest: Sequence,
@@ -61,19 +58,9 @@ impl SledLog {
                     return Err((directory, error));
                 }
                 let blobs = directory.log().join("blobs");
-                let settled_blobs = HashSet::new();
-                Ok(Self {
-                    tree,
-                    notes,
-                    db,
-                    file,
-                    blobs,
-                    settled_blobs,
-                    directory,
-                    fsync,
-                    newest,
-                    unnoted_bytes: unnoted,
-                })
+                // Without `fsync` they are settled once, at the end.
+                let blobs = if fsync { Blobs::of(blobs) } else { Blobs::unwatched(blobs) };
+                Ok(Self { tree, notes, db, file, blobs, directory, fsync, newest, unnoted_bytes: unnoted })
             }
             Err(error) => Err((directory, error)),
         }
@@ -94,26 +81,7 @@ impl SledLog {
 
     fn settle(&mut self) -> io::Result<()> {
         self.file.sync_data()?;
-        let mut present = HashSet::new();
-        let mut grew = false;
-        for entry in fs::read_dir(&self.blobs)? {
-            let name = entry?.file_name();
-            if !self.settled_blobs.contains(&name) {
-                match File::open(self.blobs.join(&name)) {
-                    Ok(file) => file.sync_all()?,
-                    // Sled removes those that it has outgrown, in threads of its own.
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                    Err(error) => return Err(error),
-                }
-                grew = true;
-            }
-            present.insert(name);
-        }
-        if grew {
-            File::open(&self.blobs)?.sync_all()?;
-        }
-        self.settled_blobs = present;
-        Ok(())
+        self.blobs.settle()
     }
 
     fn note_newest(&mut self) -> Result<(), LogError> {
@@ -165,13 +133,15 @@ impl Log for SledLog {
     }
 
     fn reader(&self) -> Arc<dyn LogReader> {
-        Arc::new(SledReader { tree: self.tree.clone(), notes: self.notes.clone(), path: self.directory.log() })
+        let (tree, notes, file) = (self.tree.clone(), self.notes.clone(), self.file.clone());
+        Arc::new(SledReader { tree, notes, file, path: self.directory.log() })
     }
 }
 
 struct SledReader {
     tree: sled::Tree,
     notes: sled::Tree,
+    file: Arc<File>,
     path: PathBuf,
 }
 
@@ -188,7 +158,7 @@ impl LogReader for SledReader {
     }
 
     fn free_bytes(&self) -> Option<u64> {
-        let stat = rustix::fs::statvfs(&self.path).ok()?;
+        let stat = rustix::fs::fstatvfs(&*self.file).ok()?;
         Some(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
@@ -207,7 +177,7 @@ impl LogReader for SledReader {
     }
 }
 
-type Engine = (sled::Db, [sled::Tree; 2], File, Sequence);
+type Engine = (sled::Db, [sled::Tree; 2], Arc<File>, Sequence);
 
 fn open_engine(directory: &Directory) -> Result<Engine, OpenError> {
     let path = directory.log();
@@ -248,7 +218,7 @@ fn open_engine(directory: &Directory) -> Result<Engine, OpenError> {
         let synced = File::open(dir).and_then(|dir| dir.sync_all());
         synced.map_err(|source| OpenError::File { path: dir.to_owned(), source })?;
     }
-    Ok((db, trees, file, newest))
+    Ok((db, trees, Arc::new(file), newest))
 }
 
 fn remove_half_snapshots(log: &Path) -> Result<(), OpenError> {
@@ -344,8 +314,12 @@ mod tests {
         let mut log = open(dir.path()).unwrap();
         log.append(at(1), vec![7; 3 * 1024 * 1024].into()).unwrap();
         log.flush().unwrap();
-        assert_eq!(log.settled_blobs.len(), fs::read_dir(&log.blobs).unwrap().count());
-        assert!(!log.settled_blobs.is_empty(), "a value of this size is what sled puts under blobs/");
+        let blobs = || fs::read_dir(dir.path().join("log/blobs")).unwrap().count() as u64;
+        assert_eq!(log.blobs.count, blobs());
+        assert!(blobs() > 0, "a value of this size is what sled puts under blobs/");
+        log.append(at(2), vec![7; 3 * 1024 * 1024].into()).unwrap();
+        log.flush().unwrap();
+        assert!(log.blobs.count >= blobs() && blobs() > 1, "also what comes later");
         drop(log);
         let (_, bytes) = open(dir.path()).unwrap().reader().covering(at(1)).unwrap().unwrap();
         assert_eq!(bytes, vec![7; 3 * 1024 * 1024]);
@@ -357,10 +331,10 @@ mod tests {
         let mut log = SledLog::open(Directory::open(dir.path()).unwrap(), false).map_err(|(_, error)| error).unwrap();
         log.append(at(1), vec![7; 3 * 1024 * 1024].into()).unwrap();
         log.flush().unwrap();
-        assert!(fs::read_dir(&log.blobs).unwrap().count() > 0);
-        assert!(log.settled_blobs.is_empty(), "nothing was asked of the disk");
+        assert!(fs::read_dir(dir.path().join("log/blobs")).unwrap().count() > 0);
+        assert_eq!(log.blobs.count, 0, "nothing was asked of the disk");
         log.close(at(1)).unwrap();
-        assert!(!log.settled_blobs.is_empty(), "the end in order is on disk all the same");
+        assert!(log.blobs.count > 0, "the end in order is on disk all the same");
         drop(log);
         assert!(open(dir.path()).unwrap().reader().covering(at(1)).unwrap().is_some());
     }

@@ -247,10 +247,12 @@ impl Writer {
         commit.header.first = first;
         let below_low_water = first <= self.ledger.low_water();
         let replica = self.replica.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut live = 0;
         commit.records.retain_mut(|(at, record)| {
-            is_held(&replica, *at, record) || (!below_low_water && keep_needed(&replica, *at, record))
+            let held = is_held(&replica, *at, record);
+            live += u32::from(held);
+            held || (!below_low_water && keep_needed(&replica, *at, record))
         });
-        let live = commit.records.iter().filter(|(at, record)| is_held(&replica, *at, record)).count() as u32;
         drop(replica);
         let records = commit.records.len() as u32;
         let bytes = encoding::encode(&commit);
