@@ -54,9 +54,19 @@ impl Vector {
         if self.includes(other) {
             return false;
         }
-        for (origin, clock) in other.iter() {
-            self.raise(origin, clock);
+        // One pass: a peer says how many there are, and a place made for each one by itself would be quadratic.
+        let (mine, theirs) = (&*self.0, &*other.0);
+        let mut joined = Vec::with_capacity(mine.len() + theirs.len());
+        let mut rest = theirs.iter().copied().peekable();
+        for &(origin, clock) in mine {
+            while let Some(before) = rest.next_if(|(other, _)| *other < origin) {
+                joined.push(before);
+            }
+            let same = rest.next_if(|(other, _)| *other == origin);
+            joined.push((origin, same.map_or(clock, |(_, theirs)| theirs.max(clock))));
         }
+        joined.extend(rest);
+        self.0 = Arc::new(joined);
         true
     }
 

@@ -114,6 +114,7 @@ fn options(dir: &Path, run: u64, group: usize) -> StoreOptions {
             tombstone_min_age: Millis::from_secs(60),
             tombstone_max_age: Millis::from_secs(86_400),
             max_tombstones: 1_000_000,
+            max_runs: 16_384,
             forward_after: Millis::from_secs(2),
             fill_wait: Millis::from_secs(30),
             guards: Guards::all(),

@@ -118,5 +118,8 @@ settings! {
         tombstone_max_age: Millis = days(30), secs(1)..=days(3650);
         /// As many tombstones are kept for absent sites; beyond, as for `tombstone_max_age`.
         max_tombstones: usize = 1_000_000, 1..=1_000_000_000;
+        /// Runs of all sites' stores that this relay keeps account of; a peer that claims changes of more is refused. Each
+        /// start of a relay is a run.
+        max_runs: usize = 16_384, 64..=32_767;
     }
 }

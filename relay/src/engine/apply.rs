@@ -28,9 +28,12 @@ impl Group<'_> {
     pub(crate) fn introduced(&mut self, peer: Introduction, incoming: bool) -> Decided {
         let guards = self.guards();
         self.peer(&peer.site)?;
-        self.check_vector(&peer.seen)?;
-        self.check_vector(&peer.dropped)?;
+        self.check_claims([&peer.seen, &peer.dropped])?;
         self.check_runs(&peer.runs)?;
+        let own = self.base.config.site;
+        if peer.caches.len() > MAX_CACHES || peer.lacks.iter().filter(|(of, _)| *of == own).count() > MAX_CACHES {
+            return Err(Refusal::new(ErrorCode::ConfigMismatch, "more caches than a relay has"));
+        }
         let skew_ms = super::link::offset_ms(peer.wall, self.now);
         // One that serves as it reached nobody in time goes on serving.
         self.latch_filled();
@@ -191,7 +194,7 @@ impl Group<'_> {
                 "what was dropped here is not covered: a reconcile comes first",
             ));
         }
-        self.check_vector(&batch.vector)?;
+        self.check_claims([&batch.vector])?;
         self.check_runs(&batch.runs)?;
         self.check_records(peer, &batch.records)
     }
@@ -222,6 +225,21 @@ impl Group<'_> {
         // Groups hold far fewer records than are left over here, so that the bound holds for a group as well.
         if self.base.index.origins_with(origins) > MAX_ORIGINS / 2 {
             return Err(Refusal::new(ErrorCode::ForeignOrigin, "more origins than this relay can tell apart"));
+        }
+        Ok(())
+    }
+
+    /// Vectors that V and G are to be joined with. They are kept for good and are in every handshake: somebody who claims a
+    /// new run in each batch must not make them grow without end.
+    pub(crate) fn check_claims<const N: usize>(&self, vectors: [&Vector; N]) -> Result<(), Refusal> {
+        let mut named = self.core.seen.clone();
+        for vector in vectors {
+            self.check_vector(vector)?;
+            named.join(vector);
+        }
+        if named.len() > self.base.config.max_runs.max(self.core.seen.len()) {
+            let why = "more runs of stores than this relay keeps account of; see max_runs";
+            return Err(Refusal::new(ErrorCode::ForeignOrigin, why));
         }
         Ok(())
     }

@@ -54,8 +54,7 @@ impl Group<'_> {
         if gated && !first {
             return Err(Refusal::new(ErrorCode::ReconcileFirst, "this relay's reconcile to the peer comes first"));
         }
-        self.check_vector(&begin.seen)?;
-        self.check_vector(&begin.dropped)?;
+        self.check_claims([&begin.seen, &begin.dropped])?;
         self.pass(begin.seen.greatest().max(begin.dropped.greatest()));
         let ReconcileBegin { seen, dropped, head } = begin;
         self.present(&peer, run)?.reconcile = Some(Incoming { run, seen, dropped, head, place: None });

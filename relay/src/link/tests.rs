@@ -69,6 +69,7 @@ fn replica_config(own: SiteName, peer: SiteName, tombstone_max_age: Millis) -> R
         tombstone_min_age: Millis::ZERO,
         tombstone_max_age,
         max_tombstones: 1000,
+        max_runs: 64,
         forward_after: Millis::from_secs(2),
         fill_wait: Millis::from_secs(30),
         guards: Guards::all(),

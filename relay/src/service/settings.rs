@@ -24,6 +24,7 @@ pub(super) fn replica(config: &RelayConfig) -> ReplicaConfig {
         tombstone_min_age: replication.tombstone_min_age,
         tombstone_max_age: replication.tombstone_max_age,
         max_tombstones: replication.max_tombstones as u64,
+        max_runs: replication.max_runs,
         // Off: a time that no link lives to see.
         forward_after: replication.forward_after.on().unwrap_or(Millis::new(u64::MAX)),
         fill_wait: replication.fill_wait,

@@ -359,6 +359,7 @@ fn config(scenario: &Scenario, n: usize) -> ReplicaConfig {
         tombstone_min_age: Millis::ZERO,
         tombstone_max_age: Millis::from_secs(1_000_000),
         max_tombstones: if scenario.forced { 0 } else { 1_000 },
+        max_runs: 1_000,
         forward_after: scenario.forward_after,
         fill_wait: Millis::from_secs(1_000),
         guards: scenario.guards,

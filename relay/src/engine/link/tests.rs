@@ -50,6 +50,7 @@ impl Relay {
             tombstone_min_age: Millis::ZERO,
             tombstone_max_age: Millis::from_secs(1_000),
             max_tombstones: 100,
+            max_runs: 64,
             forward_after: Millis::from_secs(2),
             fill_wait: Millis::ZERO,
             guards: Guards::all(),

@@ -6,11 +6,11 @@ use landbridge_protocol::{
     frame::peer::{Batch, CacheDigest, Introduction},
     record::{Kind, Merge, Record},
     vector::Vector,
-    version::Version,
+    version::{Origin, RunId, Version},
 };
 
 use super::bed::*;
-use crate::engine::command::Answer;
+use crate::engine::command::{Answer, Command};
 
 fn met() -> Relay {
     let mut relay = Relay::serving(&["b", "c"]);
@@ -195,4 +195,45 @@ fn more_caches_than_the_bound_are_refused() {
     let refused = relay.apply("b", (0..crate::engine::index::MAX_CACHES).map(of).collect(), &[]);
     assert_eq!(code(refused), ErrorCode::ConfigMismatch);
     relay.apply("b", (0..100).map(of).collect(), &[]).expect("within the bound");
+}
+
+/// As many runs of a peer's store, that nobody has heard of.
+fn runs_of(peer: &str, from: u64, count: u64) -> Vector {
+    let of = |run| Origin { site: site(peer), run: RunId(run) };
+    (from..from + count).map(|run| (of(run), version(peer, 1).clock)).collect()
+}
+
+#[test]
+fn a_peer_that_claims_new_runs_without_end_is_refused_and_nothing_grows() {
+    let mut relay = met();
+    relay.apply("b", vec![live(LATEST, "k", version("b", 2), "0")], &[]).expect("one of a known run");
+    let bound = relay.replica.config().max_runs as u64;
+    let claim = |relay: &Relay, from| Batch { vector: runs_of("c", from, 8), ..relay.batch_of("b", vec![], &[]) };
+    let mut refused = 0;
+    for round in 0..bound {
+        let batch = claim(&relay, 1_000 + round * 8);
+        refused += u64::from(relay.step(apply("b", batch)).is_err());
+    }
+    assert!(relay.replica.seen().len() as u64 <= bound, "{} runs", relay.replica.seen().len());
+    let before = relay.replica.clone();
+    let batch = claim(&relay, 0);
+    assert_eq!(code(relay.step(apply("b", batch))), ErrorCode::ForeignOrigin);
+    let (many, none) = (runs_of("c", 0, bound), Vector::new());
+    let peer = Box::new(relay.introduction_of("b", many.clone()));
+    assert_eq!(code(relay.step(Command::Introduced { peer, incoming: true })), ErrorCode::ForeignOrigin);
+    assert_eq!(code(relay.reconcile_begin("b", none, many)), ErrorCode::ForeignOrigin);
+    assert_eq!(relay.replica, before);
+    assert!(refused > bound / 2, "{refused}");
+    relay.apply("b", vec![live(LATEST, "k", version("b", 5), "1")], &[]).expect("known runs go on");
+    relay.put(LATEST, "mine", "1");
+}
+
+#[test]
+fn a_peer_that_names_more_caches_than_there_may_be_is_refused() {
+    let mut relay = met();
+    let mut introduction = relay.introduction_of("b", Vector::new());
+    let one = introduction.caches[0].clone();
+    introduction.caches = vec![one; crate::engine::index::MAX_CACHES + 1];
+    let peer = Box::new(introduction);
+    assert_eq!(code(relay.step(Command::Introduced { peer, incoming: true })), ErrorCode::ConfigMismatch);
 }
