@@ -21,7 +21,11 @@ use tokio::{
 };
 use tokio_util::{codec::Decoder, sync::CancellationToken};
 
-use crate::transport::{Admitted, close, close_in_order};
+use crate::{
+    certs::Role,
+    metrics::{Bound, Metrics},
+    transport::{Admitted, close, close_in_order},
+};
 
 /// Bytes of a request's frame at most; they are small.
 const MAX_REQUEST_BYTES: usize = 64 << 10;
@@ -54,6 +58,7 @@ pub async fn serve<O: Operated>(
     operated: &O,
     site: SiteName,
     hello_timeout: Duration,
+    metrics: &Metrics,
     admitted: Admitted,
     stop: CancellationToken,
 ) {
@@ -63,29 +68,44 @@ pub async fn serve<O: Operated>(
         () = stop.cancelled() => return close(connection, &Refusal::new(ErrorCode::ShuttingDown, "the relay shuts down")),
         opened = tokio::time::timeout(hello_timeout, connection.accept_bi()) => opened,
     };
-    let Ok(Ok((mut send, mut recv))) = opened else {
-        return close(connection, &Refusal::new(ErrorCode::Malformed, "the connection said no hello in time"));
+    let (mut send, mut recv) = match opened {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(_)) => return, // it is gone
+        Err(_) => return refuse(connection, &no_hello_in_time(metrics), metrics),
     };
     let ended = tokio::select! {
         biased;
         () = stop.cancelled() => Err(Refusal::new(ErrorCode::ShuttingDown, "the relay shuts down")),
-        ended = converse(operated, site, &mut recv, &mut send) => ended,
+        ended = converse(operated, site, hello_timeout, metrics, &mut recv, &mut send) => ended,
     };
     match ended {
         Ok(()) => close_in_order(connection),
-        Err(refusal) => close(connection, &refusal),
+        Err(refusal) => refuse(connection, &refusal, metrics),
     }
+}
+
+fn refuse(connection: &quinn::Connection, refusal: &Refusal, metrics: &Metrics) {
+    metrics.refused(Role::Admin, refusal);
+    close(connection, refusal);
+}
+
+fn no_hello_in_time(metrics: &Metrics) -> Refusal {
+    metrics.bound_hit(Bound::HelloTimeout);
+    Refusal::new(ErrorCode::Malformed, "the connection said no hello in time")
 }
 
 /// The conversation. An error ends it, and is what the operator is told.
 async fn converse<O: Operated>(
     operated: &O,
     site: SiteName,
+    hello_timeout: Duration,
+    metrics: &Metrics,
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
 ) -> Result<(), Refusal> {
     let mut buffer = BytesMut::new();
-    let Some(raw) = next(&mut from, &mut buffer).await? else { return Ok(()) };
+    let first = tokio::time::timeout(hello_timeout, next(&mut from, &mut buffer)).await;
+    let Some(raw) = first.map_err(|_| no_hello_in_time(metrics))?? else { return Ok(()) };
     let no_hello = || Refusal::new(ErrorCode::Malformed, "the first frame of a connection is its hello");
     let ToAdmin::Hello(hello) = decode(&raw)? else { return Err(no_hello()) };
     let version = check(&hello, site)?;
@@ -96,6 +116,9 @@ async fn converse<O: Operated>(
             Ok(ToAdmin::Hello(_)) => Err(Refusal::new(ErrorCode::Malformed, "hello was said already")),
             Err(error) => Err(error.refusal()),
         };
+        if let Err(refusal) = &done {
+            metrics.refused(Role::Admin, refusal);
+        }
         say(&mut to, raw.request, &done.map_or_else(FromAdmin::Refused, FromAdmin::Report)).await?;
     }
     Ok(())

@@ -54,11 +54,20 @@ fn hello(name: &str, version: u16) -> ToAdmin {
     ToAdmin::Hello(Hello { version_min, version_max, site: site(name), software: "test".into() })
 }
 
+const SOON: Duration = Duration::from_secs(20);
+
 fn operator() -> (DuplexStream, tokio::task::JoinHandle<Result<(), Refusal>>) {
+    operator_within(SOON, Metrics::new())
+}
+
+fn operator_within(
+    hello_timeout: Duration,
+    metrics: Metrics,
+) -> (DuplexStream, tokio::task::JoinHandle<Result<(), Refusal>>) {
     let (ours, theirs) = tokio::io::duplex(4096);
     let relay = tokio::spawn(async move {
         let (from, to) = tokio::io::split(theirs);
-        converse(&Relay, site("site1"), from, to).await
+        converse(&Relay, site("site1"), hello_timeout, &metrics, from, to).await
     });
     (ours, relay)
 }
@@ -131,4 +140,15 @@ async fn a_bad_beginning_is_refused_with_its_code() {
         ask(&mut pipe, 1, frame).await;
         assert_eq!(relay.await.unwrap().unwrap_err().code(), Some(code));
     }
+}
+
+#[tokio::test]
+async fn a_hello_that_never_ends_is_not_waited_for() {
+    let metrics = Metrics::new();
+    let (mut pipe, relay) = operator_within(Duration::from_millis(20), metrics.clone());
+    pipe.write_all(&[0, 0, 0, 40, 0]).await.unwrap();
+    let ended = tokio::time::timeout(SOON, relay).await.expect("the relay waits without end").unwrap();
+    assert_eq!(ended.unwrap_err().code(), Some(ErrorCode::Malformed));
+    assert!(metrics.render().contains("landbridge_bounds_hit_total{bound=\"hello_timeout\"} 1"));
+    drop(pipe);
 }

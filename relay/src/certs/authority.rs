@@ -57,6 +57,8 @@ pub enum RefusedBecause {
     Role,
     /// It has the role, at another site.
     Site,
+    /// As many handshakes as there may be are under way.
+    Crowded,
     /// As many connections as there may be are open.
     Full,
 }
@@ -71,6 +73,7 @@ impl RefusedBecause {
             RefusedBecause::Names => "names",
             RefusedBecause::Role => "role",
             RefusedBecause::Site => "site",
+            RefusedBecause::Crowded => "crowded",
             RefusedBecause::Full => "full",
         }
     }

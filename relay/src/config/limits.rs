@@ -52,6 +52,11 @@ settings! {
         max_handshakes: usize = 256, 1..=65_536;
         /// Sessions of nodes and commands at once.
         max_sessions: usize = 1024, 1..=65_536;
+        /// Connections that each peer may have to this relay; one more ends the oldest. Few are in use: of the others the
+        /// relay has not yet noticed that they are gone.
+        max_connections_per_peer: usize = 8, 1..=64;
+        /// Operators' connections at once; a command is one.
+        max_operators: usize = 32, 1..=1024;
         /// Streams that one connection may have open: its requests' and its subscriptions'.
         max_streams: usize = 256, 4..=4096;
         /// Subscriptions of one session.

@@ -12,7 +12,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     peer::Peer,
-    receiving::{self, Tenancies},
+    receiving::{self, Guests, Tenancies},
     sending,
     view::RelayView,
 };
@@ -54,6 +54,8 @@ pub struct LinksOptions {
     pub credentials: Arc<dyn Fn() -> Result<quinn::ClientConfig, CertsError> + Send + Sync>,
     /// Bounds and rhythms of each link.
     pub sender: SenderConfig,
+    /// Connections that each peer may have to this relay.
+    pub max_connections_per_peer: usize,
     /// How long a dial may take, with its handshakes.
     pub connect_timeout: Duration,
     /// Where is counted.
@@ -78,6 +80,7 @@ pub(super) struct Shared {
     pub(super) dialler: Dialler,
     pub(super) view: RelayView,
     pub(super) tenancies: Tenancies,
+    pub(super) guests: Guests,
     pub(super) stop: CancellationToken,
     tasks: TaskTracker,
     peers: BTreeMap<SiteName, Arc<Peer>>,
@@ -96,7 +99,8 @@ impl fmt::Debug for Links {
 impl Links {
     /// Starts a link to each peer. To be called on a tokio runtime.
     pub fn start(options: LinksOptions) -> Self {
-        let LinksOptions { site, peers, store, clock, credentials, sender, connect_timeout, metrics } = options;
+        let LinksOptions { site, peers, store, clock, credentials, sender, .. } = options;
+        let LinksOptions { max_connections_per_peer, connect_timeout, metrics, .. } = options;
         let made = peers.into_iter().map(|options| {
             let PeerOptions { site: peer, address, offline, offline_policy, max_bytes_per_second } = options;
             let sender = SenderConfig { offline_policy, max_bytes_per_second, ..sender.clone() };
@@ -118,6 +122,7 @@ impl Links {
             dialler: Dialler::new(),
             view: RelayView::new(site),
             tenancies: Tenancies::default(),
+            guests: Guests::new(max_connections_per_peer),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
             peers,

@@ -185,6 +185,7 @@ impl Relay {
                 backoff: Backoff { first: region.backoff, cap: region.backoff },
                 ..SenderConfig::default()
             },
+            max_connections_per_peer: Limits::default().max_connections_per_peer,
             connect_timeout: PATIENCE,
             metrics: metrics.clone(),
         });

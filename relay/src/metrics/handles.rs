@@ -111,6 +111,12 @@ labels! {
         EntryBytes = "entry_bytes",
         /// `limits.max_handshakes`: further connections waited or were dropped.
         Handshakes = "handshakes",
+        /// The places for connections, in all or from one address: a connection was refused.
+        Connections = "connections",
+        /// `limits.max_connections_per_peer`: the oldest was closed.
+        PeerConnections = "peer_connections",
+        /// `limits.max_operators`: a connection was refused.
+        Operators = "operators",
         /// `limits.max_sessions`: a hello was refused.
         Sessions = "sessions",
         /// `limits.max_subscriptions`: a subscription was refused.

@@ -85,6 +85,8 @@ metrics! {
         "How often a bound was reached, by bound.";
     REFUSED_CONNECTIONS = "landbridge_refused_connections_total", Kind::Counter, Count,
         "Connections that were not let in, by reason.";
+    REFUSALS = "landbridge_refusals_total", Kind::Counter, Count,
+        "Hellos, frames and streams that were refused to those who were let in, by role (node, peer, admin) and error.";
     READY = "landbridge_ready", Kind::Gauge, Count,
         "1 while the relay serves reads and writes, else 0.";
     UPTIME = "landbridge_uptime_seconds", Kind::Gauge, Seconds,

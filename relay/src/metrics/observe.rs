@@ -68,13 +68,14 @@ pub(crate) mod tests {
     };
 
     use landbridge_protocol::{
+        error::{ErrorCode, Refusal},
         frame::admin::{CacheReport, SessionReport},
         name::{CacheName, NodeName, SiteName},
     };
 
     use super::*;
     use crate::{
-        certs::RefusedBecause,
+        certs::{RefusedBecause, Role},
         metrics::{Bound, Operation, Outcome, names::Kind},
     };
 
@@ -144,6 +145,7 @@ pub(crate) mod tests {
         metrics.conflicts(&CacheName::new("sessions").unwrap(), site("site2"), 1);
         metrics.bound_hit(Bound::Inbox);
         metrics.refused_connection(RefusedBecause::Role);
+        metrics.refused(Role::Peer, &Refusal::new(ErrorCode::CursorMismatch, ""));
         metrics
     }
 
@@ -184,6 +186,7 @@ pub(crate) mod tests {
             "landbridge_link_bytes_total{peer=\"site2\",direction=\"sent\"} 400",
             "landbridge_bounds_hit_total{bound=\"inbox\"} 1",
             "landbridge_refused_connections_total{reason=\"role\"} 1",
+            "landbridge_refusals_total{role=\"peer\",error=\"cursor_mismatch\"} 1",
             "landbridge_request_seconds_bucket{op=\"put\",le=\"0.001\"} 1",
             "landbridge_request_seconds_bucket{op=\"put\",le=\"0.0005\"} 0",
         ] {

@@ -2,7 +2,10 @@
 
 use std::{fmt, sync::Arc};
 
-use landbridge_protocol::name::{CacheName, SiteName};
+use landbridge_protocol::{
+    error::Refusal,
+    name::{CacheName, SiteName},
+};
 use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
@@ -10,7 +13,7 @@ use super::{
     handles::{Bound, CacheMetrics, LinkMetrics, StoreMetrics, of_cache, of_peer},
     names::{self, Kind, Metric},
 };
-use crate::certs::RefusedBecause;
+use crate::certs::{RefusedBecause, Role};
 
 const METADATA: Metadata<'static> = Metadata::new("landbridge", Level::INFO, None);
 
@@ -91,6 +94,13 @@ impl Metrics {
         self.counter(names::REFUSED_CONNECTIONS, labels).increment(1);
     }
 
+    /// Counts a hello, frame or stream of one who was let in that was refused.
+    pub fn refused(&self, role: Role, refusal: &Refusal) {
+        let error = refusal.code().map_or_else(|| "unknown".to_owned(), |code| snake_case(&format!("{code:?}")));
+        let labels = vec![Label::from_static_parts("role", role.as_str()), Label::new("error", error)];
+        self.counter(names::REFUSALS, labels).increment(1);
+    }
+
     pub(super) fn counter(&self, metric: Metric, labels: Vec<Label>) -> Counter {
         debug_assert_eq!(metric.kind, Kind::Counter, "{}", metric.name);
         self.recorder.register_counter(&Key::from_parts(metric.name, labels), &METADATA)
@@ -105,6 +115,17 @@ impl Metrics {
         debug_assert!(matches!(metric.kind, Kind::Histogram(_)), "{}", metric.name);
         self.recorder.register_histogram(&Key::from_parts(metric.name, labels), &METADATA)
     }
+}
+
+fn snake_case(name: &str) -> String {
+    let mut snake = String::with_capacity(name.len() + 4);
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() && !snake.is_empty() {
+            snake.push('_');
+        }
+        snake.push(letter.to_ascii_lowercase());
+    }
+    snake
 }
 
 fn builder() -> Result<PrometheusBuilder, BuildError> {

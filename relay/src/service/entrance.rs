@@ -2,8 +2,12 @@
 
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
-use landbridge_protocol::name::SiteName;
+use landbridge_protocol::{
+    error::{ErrorCode, Refusal},
+    name::SiteName,
+};
 use rustls_pki_types::CertificateDer;
+use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{report::Reporter, shelf::Stock};
@@ -14,7 +18,7 @@ use crate::{
     link::Links,
     metrics::{Bound, Metrics},
     session::{self, Server},
-    transport::{Admitted, Door},
+    transport::{Admitted, Door, close},
 };
 
 /// Leads sessions, links and operators to who serves them, each in a task of its own.
@@ -27,6 +31,8 @@ pub(super) struct Entrance {
     pub(super) reporter: Arc<Reporter>,
     pub(super) links: Links,
     pub(super) hello_timeout: Duration,
+    /// A permit per operator's connection.
+    pub(super) operators: Arc<Semaphore>,
     /// All that came in.
     pub(super) tasks: TaskTracker,
     /// They are to end.
@@ -36,6 +42,22 @@ pub(super) struct Entrance {
 impl fmt::Debug for Entrance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Entrance({})", self.site)
+    }
+}
+
+impl Entrance {
+    fn operator(&self, admitted: Admitted, stop: CancellationToken) {
+        let Ok(place) = self.operators.clone().try_acquire_owned() else {
+            self.metrics.bound_hit(Bound::Operators);
+            let text = "as many operators are connected as limits.max_operators allows; try again later";
+            return close(&admitted.connection, &Refusal::new(ErrorCode::Busy, text));
+        };
+        let (reporter, site, timeout) = (self.reporter.clone(), self.site, self.hello_timeout);
+        let metrics = self.metrics.clone();
+        self.tasks.spawn(async move {
+            admin::serve(&*reporter, site, timeout, &metrics, admitted, stop).await;
+            drop(place);
+        });
     }
 }
 
@@ -49,18 +71,17 @@ impl Door for Entrance {
         match admitted.peer.role {
             Role::Node => drop(self.tasks.spawn(session::serve(self.sessions.clone(), admitted, stop))),
             Role::Peer => self.links.receive(admitted),
-            Role::Admin => {
-                let (reporter, site, timeout) = (self.reporter.clone(), self.site, self.hello_timeout);
-                self.tasks.spawn(async move { admin::serve(&*reporter, site, timeout, admitted, stop).await });
-            }
+            Role::Admin => self.operator(admitted, stop),
         }
     }
 
     fn refused(&self, from: SocketAddr, refused: &RefusedConnection) {
         tracing::info!(%from, because = refused.because.as_str(), "connection refused: {}", refused.refusal);
         self.metrics.refused_connection(refused.because);
-        if refused.because == RefusedBecause::Full {
-            self.metrics.bound_hit(Bound::Handshakes);
+        match refused.because {
+            RefusedBecause::Crowded => self.metrics.bound_hit(Bound::Handshakes),
+            RefusedBecause::Full => self.metrics.bound_hit(Bound::Connections),
+            _ => {}
         }
     }
 }

@@ -31,7 +31,7 @@ use std::{
 use landbridge_protocol::{frame::ALPN_PEER, version::RunId};
 use quinn::Endpoint;
 use tokio::{
-    sync::watch,
+    sync::{Semaphore, watch},
     time::{Instant, MissedTickBehavior, interval, timeout_at},
 };
 use tokio_util::{
@@ -148,6 +148,7 @@ impl Service {
             reporter: made.clone(),
             links: links.clone(),
             hello_timeout: config.limits.hello_timeout.into(),
+            operators: Arc::new(Semaphore::new(config.limits.max_operators)),
             tasks: inside.clone(),
             stop: leave.clone(),
         });
@@ -255,6 +256,7 @@ fn link_options(
         clock,
         credentials: Arc::new(move || credentials.client(ALPN_PEER, &limits)),
         sender: settings::sender(config),
+        max_connections_per_peer: config.limits.max_connections_per_peer,
         connect_timeout: config.replication.connect_timeout.into(),
         metrics,
     }

@@ -101,6 +101,7 @@ pub async fn serve<S: Shelf, L: Subscriptions>(server: Arc<Server<S, L>>, admitt
         Ok(control) => control,
         Err(refusal) => {
             tracing::info!(from = %connection.remote_address(), "hello refused: {refusal}");
+            server.metrics.refused(peer.role, &refusal);
             return close(&connection, &refusal);
         }
     };

@@ -269,7 +269,11 @@ async fn take<S: Shelf, L: Subscriptions>(
             let text = "a hello opens a session and a subscription a stream of its own; here requests are read";
             return outgoing.send(raw.request, &RelayToNode::Refused(Refusal::new(ErrorCode::Malformed, text))).await;
         }
-        Err(error) => return outgoing.send(raw.request, &RelayToNode::Refused(error.refusal())).await,
+        Err(error) => {
+            let refusal = error.refusal();
+            session.server.metrics.refused(session.answering.role, &refusal);
+            return outgoing.send(raw.request, &RelayToNode::Refused(refusal)).await;
+        }
     };
     if session.in_flight.available_permits() == 0 {
         session.server.metrics.bound_hit(Bound::Requests);
@@ -334,5 +338,7 @@ fn end<S, L>(session: &Session<S, L>, connection: &Connection, error: &Unreadabl
         Unreadable::Frame(FrameError::TooShort(_) | FrameError::Truncated) | Unreadable::Crowded => (),
     }
     tracing::info!(node = %session.answering.session.node, %error, "session ended");
-    close(connection, &error.refusal());
+    let refusal = error.refusal();
+    session.server.metrics.refused(session.answering.role, &refusal);
+    close(connection, &refusal);
 }

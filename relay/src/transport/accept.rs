@@ -95,7 +95,7 @@ impl Entrance {
             Some(place) => Some((incoming, place)),
             None => {
                 incoming.refuse();
-                self.door.refused(from, &full("handshakes"));
+                self.door.refused(from, &full(RefusedBecause::Crowded, "handshakes"));
                 None
             }
         }
@@ -121,7 +121,7 @@ impl Entrance {
     fn admit(&self, connection: &Connection, from: SocketAddr) -> Result<(Vec<u8>, Peer, Place), RefusedConnection> {
         let alpn = alpn_of(connection).unwrap_or_default();
         let peer = self.door.authorize(&chain_of(connection), &alpn)?;
-        let place = self.connections.take(from).ok_or_else(|| full("connections"))?;
+        let place = self.connections.take(from).ok_or_else(|| full(RefusedBecause::Full, "connections"))?;
         // Streams one way are not part of the protocol.
         connection.set_max_concurrent_uni_streams(VarInt::from_u32(0));
         Ok((alpn, peer, place))
@@ -138,9 +138,9 @@ fn alpn_of(connection: &Connection) -> Option<Vec<u8>> {
     connection.handshake_data()?.downcast::<HandshakeData>().ok()?.protocol
 }
 
-fn full(of: &str) -> RefusedConnection {
+fn full(because: RefusedBecause, of: &str) -> RefusedConnection {
     let refusal = Refusal::new(ErrorCode::Busy, format!("the relay has as many {of} as it takes; try again later"));
-    RefusedConnection { because: RefusedBecause::Full, refusal }
+    RefusedConnection { because, refusal }
 }
 
 fn tls(text: String) -> RefusedConnection {

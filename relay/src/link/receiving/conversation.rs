@@ -176,7 +176,13 @@ impl Conversation {
                 tracing::info!(peer = %self.peer.site, %error, "incoming link lost");
                 Ok(None)
             }
-            frame => frame.map_err(|error| error.refusal()),
+            Err(error) => {
+                if matches!(error, FrameError::TooLarge { .. }) {
+                    self.shared.metrics.bound_hit(Bound::FrameBytes);
+                }
+                Err(error.refusal())
+            }
+            Ok(frame) => Ok(frame),
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod checks;
 mod conversation;
+mod guests;
 mod tenancy;
 
 use std::sync::Arc;
@@ -15,9 +16,13 @@ use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::conversation::Conversation;
-pub(super) use self::tenancy::Tenancies;
+pub(super) use self::{guests::Guests, tenancy::Tenancies};
 use super::{links::Shared, peer::Peer};
-use crate::transport::{Admitted, FrameReader, close, frame_queue};
+use crate::{
+    certs::Role,
+    metrics::Bound,
+    transport::{Admitted, FrameReader, close, frame_queue},
+};
 
 /// Streams that a peer's connection may have: the one in use, and those that are ending.
 const MAX_STREAMS: u32 = 4;
@@ -29,11 +34,19 @@ const QUEUED_ANSWERS: usize = 1024;
 pub(super) async fn receive(shared: Arc<Shared>, peer: Arc<Peer>, admitted: Admitted) {
     let connection = &admitted.connection;
     connection.set_max_concurrent_bi_streams(VarInt::from_u32(MAX_STREAMS));
+    let guest = shared.guests.enter(peer.site);
+    if guest.in_place_of_another {
+        shared.metrics.bound_hit(Bound::PeerConnections);
+    }
     let mut streams = JoinSet::new();
     loop {
         tokio::select! {
             biased;
             () = shared.stop.cancelled() => break,
+            () = guest.ended.cancelled() => {
+                close(connection, &Refusal::new(ErrorCode::Busy, "newer connections of this peer have taken over"));
+                break;
+            }
             Some(ended) = streams.join_next() => {
                 if let Err(error) = ended {
                     tracing::error!(peer = %peer.site, %error, "an incoming stream's task broke");
@@ -63,6 +76,7 @@ async fn serve(shared: Arc<Shared>, peer: Arc<Peer>, send: SendStream, recv: Rec
     }));
     let mut frames = FrameReader::new(recv, MAX_FRAME_BYTES);
     let within = shared.config.silence.into();
+    let metrics = shared.metrics.clone();
     if let Err(refusal) = Conversation::new(shared, peer, queue.clone()).run(&mut frames).await {
         // What may pass is tried again and again; what a person must mend is said loudly.
         if refusal.retryable && refusal.code() != Some(ErrorCode::ClockSkew) {
@@ -70,6 +84,7 @@ async fn serve(shared: Arc<Shared>, peer: Arc<Peer>, send: SendStream, recv: Rec
         } else {
             tracing::warn!(peer = %site, code = refusal.code, "incoming link refused: {refusal}");
         }
+        metrics.refused(Role::Peer, &refusal);
         if queue.try_send(0, ReceiverToSender::Refused(refusal)).is_err() {
             tracing::debug!(peer = %site, "the refusal could not be said");
         }
