@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use landbridge_protocol::{record::Merge, time::Millis};
+use proptest::{collection::vec, prelude::*, sample::Index};
 
 use super::*;
 
@@ -262,4 +263,60 @@ mod checking {
         let error = check(Path::new("/nowhere/relay.toml"), NOW).unwrap_err();
         assert!(error.problems()[0].contains("can't read the configuration /nowhere/relay.toml: "));
     }
+}
+
+/// What an operator, or a broken disk, may leave in the file.
+const MUTATED: &str = r#"
+site = "site1"
+listen = "127.0.0.1:12232"
+[store]
+dir = "store"
+min_free_bytes = "64MiB"
+[tls]
+certificate = "a.pem"
+key = "a.key"
+trust = "ca.pem"
+[[peers]]
+site = "site2"
+address = "relay.site2.example:12232"
+[limits]
+max_frame_bytes = "4MiB"
+idle_timeout = "10s"
+[[caches]]
+name = "work"
+merge = "latest"
+lifespan = "120s"
+"#;
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_text_is_no_configuration(text in "\\PC{0,200}") {
+        prop_assert!(parse(&text).is_err());
+    }
+
+    #[test]
+    fn a_mutated_configuration_is_read_or_every_problem_is_said(
+        changes in vec((any::<Index>(), any::<u8>()), 1..6),
+        length in any::<Index>(),
+        cut in any::<bool>(),
+    ) {
+        let mut bytes = MUTATED.as_bytes().to_vec();
+        for (place, byte) in changes {
+            let place = place.index(bytes.len());
+            bytes[place] = byte;
+        }
+        if cut {
+            bytes.truncate(length.index(bytes.len()));
+        }
+        if let Err(problems) = parse(&String::from_utf8_lossy(&bytes)) {
+            prop_assert!(!problems.is_empty() && problems.iter().all(|problem| !problem.is_empty()));
+        }
+    }
+}
+
+#[test]
+fn the_configuration_that_is_mutated_is_good() {
+    assert_eq!(parse(MUTATED).unwrap().peers.len(), 1);
 }
