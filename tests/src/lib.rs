@@ -16,4 +16,5 @@ pub mod ports;
 pub mod relay;
 pub mod sites;
 pub mod steady;
+pub mod stranger;
 pub mod wire;

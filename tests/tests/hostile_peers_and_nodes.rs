@@ -3,50 +3,23 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
-use std::{path::Path, sync::Arc, time::Duration};
-
 use bytes::{Bytes, BytesMut};
 use landbridge_protocol::{
     error::ErrorCode,
     frame::{
-        ALPN_ADMIN, ALPN_NODE, ALPN_PEER, NodeToRelay, PROTOCOL_VERSION, RawFrame, ReceiverToSender, RelayToNode,
+        ALPN_ADMIN, ALPN_NODE, ALPN_PEER, NodeToRelay, PROTOCOL_VERSION, ReceiverToSender, RelayToNode,
         node::{Hello, Request},
     },
 };
-use landbridge_tests::sites::TwoSites;
-use quinn::{Connection, ConnectionError, Endpoint, RecvStream, SendStream, crypto::rustls::QuicClientConfig};
-use rustls::{
-    RootCertStore,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+use landbridge_tests::{
+    sites::TwoSites,
+    stranger::{Stranger, closed, frame, next_frame},
 };
-use tokio::time::timeout;
-
-const PATIENCE: Duration = Duration::from_secs(20);
+use quinn::{Connection, ConnectionError, RecvStream, SendStream};
 
 /// Dials the first relay with a certificate of the harness.
 async fn dial(sites: &TwoSites, certificate: &str, alpn: &[u8]) -> Result<Connection, ConnectionError> {
-    let certs = sites.config(0).with_file_name("certs");
-    let pem = |name: String| CertificateDer::pem_file_iter(certs.join(name)).unwrap().map(Result::unwrap);
-    let mut roots = RootCertStore::empty();
-    pem("ca.pem".into()).for_each(|authority| roots.add(authority).unwrap());
-    let key = PrivateKeyDer::from_pem_file(Path::new(&certs).join(format!("{certificate}.key"))).unwrap();
-    let mut tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_client_auth_cert(pem(format!("{certificate}.pem")).collect(), key)
-        .unwrap();
-    tls.alpn_protocols = vec![alpn.to_vec()];
-    let config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
-    let endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-    let to = format!("127.0.0.1:{}", sites.port(0)).parse().unwrap();
-    timeout(PATIENCE, endpoint.connect_with(config, to, "site1").unwrap()).await.unwrap()
-}
-
-/// A frame of that kind, whatever the body.
-fn frame(kind: u16, body: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(10 + body.len()).unwrap();
-    [&length.to_be_bytes()[..], &kind.to_be_bytes(), &7_u64.to_be_bytes(), body].concat()
+    Stranger::new(sites, 0, certificate, alpn).connect().await
 }
 
 fn encoded(frame: &NodeToRelay) -> Vec<u8> {
@@ -90,33 +63,9 @@ async fn send(connection: &Connection, bytes: &[u8]) -> (SendStream, RecvStream)
     (to, from)
 }
 
-/// The code with which the relay closes the connection.
-async fn closed(connection: &Connection) -> ErrorCode {
-    match timeout(PATIENCE, connection.closed()).await.expect("the relay does not close the connection") {
-        ConnectionError::ApplicationClosed(closed) => {
-            let number = u16::try_from(closed.error_code.into_inner()).unwrap();
-            ErrorCode::from_number(number).unwrap_or_else(|| panic!("{number} is no error's number"))
-        }
-        other => panic!("closed without a typed error: {other}"),
-    }
-}
-
-/// The next frame of a relay.
-async fn next(from: &mut RecvStream) -> RawFrame {
-    let frame = async {
-        let mut length = [0; 4];
-        from.read_exact(&mut length).await.unwrap();
-        let mut rest = vec![0; u32::from_be_bytes(length) as usize];
-        from.read_exact(&mut rest).await.unwrap();
-        let kind = u16::from_be_bytes([rest[0], rest[1]]);
-        RawFrame { kind, request: 0, body: Bytes::from(rest).slice(10..) }
-    };
-    timeout(PATIENCE, frame).await.expect("the relay says nothing")
-}
-
 async fn refused(from: &mut RecvStream) -> ErrorCode {
     loop {
-        match RelayToNode::decode(&next(from).await).unwrap() {
+        match RelayToNode::decode(&next_frame(from).await).unwrap() {
             RelayToNode::Refused(refusal) => return refusal.code().unwrap(),
             RelayToNode::SiteView(_) | RelayToNode::RelayView(_) | RelayToNode::Welcome(_) => (),
             other => panic!("not a refusal: {other:?}"),
@@ -171,7 +120,7 @@ async fn hostile_peers_lose_their_own_stream_only() {
     let connection = dial(&sites, "site2.relay", ALPN_PEER).await.unwrap();
     for (what, bytes) in nonsense().into_iter().chain([("a start before the hello", frame(0x0202, b"\x90"))]) {
         let (_to, mut from) = send(&connection, &bytes).await;
-        let answer = ReceiverToSender::decode(&next(&mut from).await).unwrap();
+        let answer = ReceiverToSender::decode(&next_frame(&mut from).await).unwrap();
         let ReceiverToSender::Refused(refusal) = answer else { panic!("{what}: {answer:?}") };
         let expected = [ErrorCode::Malformed, ErrorCode::FrameTooLarge, ErrorCode::Unsupported];
         assert!(refusal.code().is_some_and(|code| expected.contains(&code)), "{what}: {refusal}");

@@ -1,0 +1,214 @@
+//! Promises 6 and 7: hundreds of hostile connections at each protocol, with certificates that let them in, and thousands of
+//! handshakes that never end. Honest work goes on, all is bounded and counted, and nothing is left of it.
+
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+use std::{fs, path::Path, sync::Arc};
+
+use bytes::{Bytes, BytesMut};
+use landbridge_client::Client;
+use landbridge_protocol::{
+    frame::{
+        ALPN_ADMIN, ALPN_NODE, ALPN_PEER, NodeToRelay, PROTOCOL_VERSION,
+        node::{Hello, KeyRef, Request},
+    },
+    record::Key,
+};
+use landbridge_tests::{
+    load::{Load, contents, until_equal},
+    metrics::{scrape, total},
+    patience::until_true,
+    sites::ThreeSites,
+    stranger::{Stranger, frame, next_frame},
+    wire::{Way, Weather, Wire},
+};
+use quinn::{Connection, SendStream};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use tokio::{sync::Semaphore, task::JoinSet};
+
+/// Hostile connections at each protocol.
+const THRONG: u64 = 300;
+/// Of those, handshakes that this test does at once.
+const AT_ONCE: usize = 16;
+/// Handshakes that never end.
+const HALF_OPEN: usize = 1000;
+/// What a relay may take more in memory for any of it.
+const MORE_RESIDENT_BYTES: u64 = 256 << 20;
+
+/// Bytes of a process that are in memory.
+fn resident_bytes(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+}
+
+/// All golden frames of a conversation.
+fn golden(conversation: &str) -> Vec<Vec<u8>> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../protocol/golden/{conversation}.hex"));
+    let text = fs::read_to_string(path).unwrap();
+    let mut frames: Vec<Vec<u8>> = Vec::new();
+    for line in text.lines() {
+        match frames.last_mut() {
+            Some(frame) if !line.starts_with('#') => {
+                frame.extend((0..line.len() / 2).map(|at| u8::from_str_radix(&line[2 * at..2 * at + 2], 16).unwrap()));
+            }
+            _ => frames.push(Vec::new()),
+        }
+    }
+    assert!(frames.len() > 3 && frames.iter().all(|frame| frame.len() >= 14), "{conversation}.hex has changed");
+    frames
+}
+
+/// What one of a throng has to say: nothing, noise, a changed frame, a frame without end, or one that stops midway.
+fn words(of: u64, frames: &[Vec<u8>]) -> Vec<u8> {
+    let mut chance = StdRng::seed_from_u64(of);
+    let mut one = frames[chance.random_range(0..frames.len())].clone();
+    match of % 5 {
+        0 => Vec::new(),
+        1 => (0..2048).map(|_| chance.random()).collect(),
+        2 => {
+            for _ in 0..chance.random_range(1..4) {
+                let at = chance.random_range(4..one.len());
+                one[at] = chance.random();
+            }
+            one
+        }
+        3 => {
+            let endless = [&(4_000_000_u32).to_be_bytes()[..], &frames[0][4..14]].concat();
+            [endless, vec![0x93; 64 << 10]].concat()
+        }
+        _ => one[..chance.random_range(1..one.len())].to_vec(),
+    }
+}
+
+/// Comes with all connections, and stays.
+async fn throng(stranger: Stranger, conversation: &str, seed: u64) -> Vec<(Connection, Option<SendStream>)> {
+    let (stranger, frames) = (Arc::new(stranger), Arc::new(golden(conversation)));
+    let places = Arc::new(Semaphore::new(AT_ONCE));
+    let mut coming = JoinSet::new();
+    for of in 0..THRONG {
+        let (stranger, frames, places) = (stranger.clone(), frames.clone(), places.clone());
+        coming.spawn(async move {
+            let _place = places.acquire().await.unwrap();
+            let connection = stranger.connect().await.ok()?;
+            let words = words(seed ^ of, &frames);
+            // Whoever was turned away by now can't open a stream, and need not.
+            let mut stream = connection.open_bi().await.ok().map(|(to, _)| to);
+            if let Some(to) = &mut stream {
+                drop(to.write_all(&words).await);
+            }
+            Some((connection, stream))
+        });
+    }
+    coming.join_all().await.into_iter().flatten().collect()
+}
+
+/// Sites 1 and 3 are honest; site 2 is not there, and its certificate is somebody else's.
+async fn honest() -> (ThreeSites, [Client; 2]) {
+    let mut sites = ThreeSites::prepare("[replication]\nfill_wait = \"100ms\"\n[limits]\nhello_timeout = \"2s\"\n");
+    for site in [0, 2] {
+        sites.spawn(site);
+    }
+    for site in [0, 2] {
+        sites.ready(site).await;
+    }
+    let nodes = [sites.node(0, "node11").await, sites.node(2, "node31").await];
+    (sites, nodes)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn throngs_at_every_protocol_disturb_nobody() {
+    let (mut sites, nodes) = honest().await;
+    let load = Load::start(&nodes[0], "sessions", "honest", 2, 20, 3);
+    let pid = sites.relay(0).pid().unwrap();
+    let before = resident_bytes(pid);
+    for (conversation, certificate, alpn) in
+        [("node", "node12", ALPN_NODE), ("peer", "site2.relay", ALPN_PEER), ("admin", "site1.admin", ALPN_ADMIN)]
+    {
+        let came = throng(Stranger::new(&sites, 0, certificate, alpn), conversation, 1 << 20).await;
+        assert!(came.len() as u64 > THRONG / 2, "{conversation}: {} came in", came.len());
+        let refused = format!("landbridge_refusals_total{{role=\"{conversation}\",error=\"malformed\"}}");
+        until_true(&refused, || total(&scrape(sites.port(0)), &refused, "") > 0.0).await;
+        let grown = resident_bytes(pid).saturating_sub(before);
+        assert!(grown < MORE_RESIDENT_BYTES, "{conversation}: {grown} bytes more");
+    }
+    let page = scrape(sites.port(0));
+    for bound in ["hello_timeout", "peer_connections", "operators"] {
+        assert!(
+            total(&page, &format!("landbridge_bounds_hit_total{{bound=\"{bound}\"}}"), "") > 0.0,
+            "{bound}\n{page}"
+        );
+    }
+    let (known, _) = load.stop().await;
+    until_equal(&nodes, "sessions").await;
+    let held = contents(&nodes[0], "sessions").await;
+    assert_eq!(held.len(), known.values().flatten().count());
+    assert!(!sites.log(0).contains("panicked"), "{}", sites.log(0));
+    // All places are free again: an operator and a node get in.
+    sites.status(0).await;
+    sites.node(0, "node12").await.raw("sessions").unwrap().put("after", Bytes::from_static(b"1")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn handshakes_that_never_end_keep_nobody_out_for_long() {
+    let (sites, nodes) = honest().await;
+    let load = Load::start(&nodes[0], "sessions", "honest", 2, 20, 4);
+    // Nothing that the relay says arrives.
+    let wire = Wire::to(sites.port(0), 1).await;
+    wire.set_way(Way::Back, &Weather::CUT);
+    let stranger = Stranger::new(&sites, 0, "node12", ALPN_NODE).through(wire.port());
+    let dials: Vec<_> = (0..HALF_OPEN).map(|_| stranger.dial()).collect();
+    let crowded = "landbridge_bounds_hit_total{bound=\"handshakes\"}";
+    until_true(crowded, || total(&scrape(sites.port(0)), crowded, "") > 0.0).await;
+    drop(dials);
+    let newcomer = sites.node(0, "node12").await;
+    newcomer.raw("sessions").unwrap().put("newcomer", Bytes::from_static(b"1")).await.unwrap();
+    let (known, _) = load.stop().await;
+    assert_eq!(until_equal(&nodes, "sessions").await, known.values().flatten().count() + 1);
+}
+
+/// Asks for far more than it reads: a hundred thousand requests, and no answer taken.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_and_never_reads_is_held_back_alone() {
+    let (mut sites, nodes) = honest().await;
+    let cache = nodes[0].raw("sessions").unwrap();
+    cache.put("large", Bytes::from(vec![b'v'; 256 << 10])).await.unwrap();
+    let pid = sites.relay(0).pid().unwrap();
+    let before = resident_bytes(pid);
+    let connection = Stranger::new(&sites, 0, "node12", ALPN_NODE).connect().await.unwrap();
+    let (mut to, mut from) = connection.open_bi().await.unwrap();
+    let mut bytes = BytesMut::new();
+    let hello = Hello {
+        version_min: PROTOCOL_VERSION,
+        version_max: PROTOCOL_VERSION,
+        site: "site1".parse().unwrap(),
+        home: "site1".parse().unwrap(),
+        node: "node12".parse().unwrap(),
+        member: true,
+        software: "hostile".into(),
+    };
+    NodeToRelay::Hello(hello).encode(1, &mut bytes).unwrap();
+    to.write_all(&bytes).await.unwrap();
+    next_frame(&mut from).await;
+    let asking = tokio::spawn(async move {
+        let get = KeyRef { cache: "sessions".parse().unwrap(), key: Key::new("large").unwrap() };
+        for request in 0..100_000 {
+            let mut bytes = BytesMut::new();
+            NodeToRelay::Request(Request::Get(get.clone())).encode(request, &mut bytes).unwrap();
+            if to.write_all(&bytes).await.is_err() {
+                return;
+            }
+        }
+        drop(to.write_all(&frame(0x7777, b"")).await);
+    });
+    let held_back = "landbridge_bounds_hit_total{bound=\"session_bytes\"}";
+    until_true(held_back, || total(&scrape(sites.port(0)), held_back, "") > 0.0).await;
+    for number in 0..200 {
+        cache.put(&format!("k-{number}"), Bytes::from_static(b"1")).await.unwrap();
+    }
+    assert_eq!(until_equal(&nodes, "sessions").await, 201);
+    let grown = resident_bytes(pid).saturating_sub(before);
+    assert!(grown < MORE_RESIDENT_BYTES, "{grown} bytes more");
+    asking.abort();
+    drop(from);
+}
