@@ -1,29 +1,43 @@
-//! Small searches of all that can happen, and rules without which a promise breaks within a few steps.
+//! Small searches of all that can happen, and what breaks within a few steps without each rule.
 
 use std::time::Duration;
 
 use landbridge_relay::engine::guards::{Guard, Guards};
 use landbridge_tests::explorer::{
-    scenario::{MUTATIONS, Scenario, scenario},
+    scenario::Scenario,
+    scenarios::{HIDDEN, scenario, scenarios, without},
     search::{Bounds, Outcome, explore},
 };
 
-const BOUNDS: Bounds = Bounds { states: 3_000, time: Duration::from_secs(20) };
+const BOUNDS: Bounds = Bounds { states: 400, time: Duration::from_secs(60), megabytes: 2_000, ahead: true };
 
 #[test]
-fn nothing_breaks_as_far_as_seconds_go() {
-    for name in ["two-small", "two-restart", "two-tail", "two-wipe", "two-mutual", "wins-expiry", "three-forced"] {
-        let outcome = explore(&scenario(name).expect("a scenario"), BOUNDS);
-        assert!(!matches!(outcome, Outcome::Violation { .. }), "{name}: {outcome:#?}");
+fn nothing_breaks_in_any_scenario_as_far_as_seconds_go() {
+    for scenario in scenarios() {
+        let outcome = explore(&scenario, BOUNDS);
+        assert!(!matches!(outcome, Outcome::Violation { .. }), "{}: {outcome:#?}", scenario.name);
     }
 }
 
 #[test]
-fn without_a_rule_a_promise_breaks() {
-    for guard in [Guard::OwnOnly, Guard::TombstoneBirth, Guard::FreshBirth, Guard::KeepReport] {
-        let (_, name) = MUTATIONS.iter().find(|(of, _)| *of == guard).expect("every rule is in the table");
-        let scenario = scenario(name).expect("a scenario");
-        let outcome = explore(&Scenario { guards: Guards::without(guard), ..scenario }, BOUNDS);
-        assert!(matches!(outcome, Outcome::Violation { .. }), "{guard:?} in {name}: {outcome:?}");
+fn a_small_world_is_searched_to_its_end() {
+    let bounds = Bounds { states: 20_000, ahead: false, ..BOUNDS };
+    let outcome = explore(&scenario("two-small").expect("a scenario"), bounds);
+    assert!(matches!(outcome, Outcome::Exhaustive { states: 5_000.., .. }), "{outcome:#?}");
+}
+
+#[test]
+fn without_any_one_rule_a_promise_breaks() {
+    for guard in Guard::ALL.iter().filter(|guard| !HIDDEN.contains(guard)) {
+        let outcome = explore(&without(*guard), Bounds { states: 5_000, ..BOUNDS });
+        assert!(matches!(outcome, Outcome::Violation { .. }), "{guard:?}: {outcome:?}");
+    }
+}
+
+#[test]
+fn with_the_rule_nothing_breaks_after_the_same_steps() {
+    for guard in Guard::ALL {
+        let outcome = explore(&Scenario { guards: Guards::all(), ..without(*guard) }, Bounds { states: 100, ..BOUNDS });
+        assert!(!matches!(outcome, Outcome::Violation { .. }), "{guard:?}: {outcome:#?}");
     }
 }

@@ -1,5 +1,7 @@
 //! All that can happen to a world.
 
+use std::str::FromStr;
+
 use landbridge_protocol::frame::SenderToReceiver;
 use landbridge_relay::engine::command::Command;
 
@@ -20,12 +22,18 @@ pub enum Action {
     Poll(usize, usize),
     /// A receiver takes what comes next.
     Deliver(usize, usize),
+    /// A node clears the cache.
+    Clear(usize),
+    /// A sender hears what was answered on a forced drop.
+    Hear(usize, usize),
     /// A relay does what is owed to time.
     Housekeep(usize),
     /// A stream breaks.
     Break(usize, usize),
     /// A site is cut from all others.
     Isolate(usize),
+    /// The one can't reach the other any more.
+    Cut(usize, usize),
     /// All can reach each other.
     Mend,
     /// A relay is killed and starts again.
@@ -42,6 +50,46 @@ pub enum Action {
     Pass,
 }
 
+/// As it prints: `Put(0,0)`.
+impl FromStr for Action {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let unknown = || format!("{text} is nothing that can happen");
+        let (name, rest) = text.split_once('(').unwrap_or((text, ")"));
+        let numbers = rest.strip_suffix(')').ok_or_else(unknown)?.split(',').filter(|part| !part.is_empty());
+        let numbers: Vec<usize> =
+            numbers.map(|part| part.trim().parse()).collect::<Result<_, _>>().map_err(|_| unknown())?;
+        Ok(match (name, numbers.as_slice()) {
+            ("Put", &[site, key]) => Self::Put(site, key),
+            ("Remove", &[site, key]) => Self::Remove(site, key),
+            ("Poll", &[from, to]) => Self::Poll(from, to),
+            ("Deliver", &[from, to]) => Self::Deliver(from, to),
+            ("Hear", &[from, to]) => Self::Hear(from, to),
+            ("Break", &[from, to]) => Self::Break(from, to),
+            ("Cut", &[from, to]) => Self::Cut(from, to),
+            ("Clear", &[site]) => Self::Clear(site),
+            ("Housekeep", &[site]) => Self::Housekeep(site),
+            ("Isolate", &[site]) => Self::Isolate(site),
+            ("Restart", &[site]) => Self::Restart(site),
+            ("Stop", &[site]) => Self::Stop(site),
+            ("Save", &[site]) => Self::Save(site),
+            ("LoseTail", &[site]) => Self::LoseTail(site),
+            ("Wipe", &[site]) => Self::Wipe(site),
+            ("Mend", &[]) => Self::Mend,
+            ("Pass", &[]) => Self::Pass,
+            _ => return Err(unknown()),
+        })
+    }
+}
+
+impl Action {
+    /// Whether it happens by itself.
+    pub fn is_natural(self) -> bool {
+        matches!(self, Self::Poll(..) | Self::Deliver(..) | Self::Hear(..) | Self::Housekeep(_))
+    }
+}
+
 impl World {
     /// What may happen now.
     pub fn actions(&self) -> Vec<Action> {
@@ -50,12 +98,15 @@ impl World {
         for site in 0..self.sites.len() {
             let ready = self.sites[site].replica.ready(self.now);
             for k in 0..s.keys {
-                if self.lives.len() < s.writes && ready {
+                if self.known.puts < s.writes && ready {
                     out.push(Action::Put(site, k));
                 }
-                if self.removals.len() < s.removes && ready && (s.absent || self.live(site, k).is_some()) {
+                if self.known.removes() < s.removes && ready && (s.absent || self.live(site, k).is_some()) {
                     out.push(Action::Remove(site, k));
                 }
+            }
+            if spent.clears < s.clears && ready {
+                out.push(Action::Clear(site));
             }
             out.push(Action::Housekeep(site));
             self.calamities(site, &mut out);
@@ -65,8 +116,14 @@ impl World {
             if !wire.there.is_empty() {
                 out.push(Action::Deliver(from, to));
             }
-            if !self.is_cut(from, to) && self.loud.contains(&(from, to)) {
+            if !wire.back.is_empty() {
+                out.push(Action::Hear(from, to));
+            }
+            if !self.is_cut(from, to) && self.loud.contains(from, to) {
                 out.push(Action::Poll(from, to));
+            }
+            if !self.is_cut(from, to) && spent.cuts < s.cuts {
+                out.push(Action::Cut(from, to));
             }
             if wire.open && spent.breaks < s.breaks {
                 out.push(Action::Break(from, to));
@@ -106,13 +163,23 @@ impl World {
 
     /// Lets it happen.
     pub fn act(&mut self, action: Action) {
-        let Spent { restarts, tails, wipes, breaks, isolations, passes } = &mut self.spent;
+        let before = self.clone();
+        let Spent { restarts, tails, wipes, breaks, isolations, passes, clears, cuts } = &mut self.spent;
         match action {
             Action::Put(site, k) => self.put(site, k),
             Action::Remove(site, k) => self.remove(site, k),
             Action::Poll(from, to) => drop(self.poll(from, to)),
             Action::Deliver(from, to) => self.deliver(from, to),
-            Action::Housekeep(site) => self.housekeep(site),
+            Action::Clear(site) => {
+                *clears += 1;
+                self.clear(site);
+            }
+            Action::Hear(from, to) => drop(self.hear(from, to)),
+            Action::Housekeep(site) => drop(self.housekeep(site)),
+            Action::Cut(from, to) => {
+                *cuts += 1;
+                self.cut_one_way(from, to);
+            }
             Action::Break(from, to) => {
                 *breaks += 1;
                 self.break_link(from, to);
@@ -152,7 +219,7 @@ impl World {
                 self.pass(self.scenario.pass);
             }
         }
-        self.hush();
+        self.hush(Some(&before));
     }
 
     /// What happened, and what came of it.
@@ -175,8 +242,9 @@ impl World {
                 let frames = link.wire.there.iter().map(|flying| brief(&flying.frame));
                 format!("{action:?}: flying [{}]", frames.collect::<Vec<_>>().join(" "))
             }
-            Action::Deliver(_, to) => format!("{action:?}: {}", state(to)),
+            Action::Deliver(_, to) | Action::Hear(to, _) => format!("{action:?}: {}", state(to)),
             Action::Housekeep(site)
+            | Action::Clear(site)
             | Action::Restart(site)
             | Action::Stop(site)
             | Action::LoseTail(site)

@@ -8,7 +8,7 @@ use landbridge_relay::engine::{
 
 use super::{
     print::Prints,
-    world::{PASS, PASSES, World},
+    world::{PASS, PASSES, World, cache},
 };
 
 /// Who takes no part while a world settles.
@@ -20,6 +20,8 @@ pub enum Absent {
     Site(usize),
     /// A link, both ways.
     Pair(usize, usize),
+    /// The links that are cut.
+    AsCut,
 }
 
 /// Rounds in which a world must settle.
@@ -30,14 +32,24 @@ impl World {
         slot.rank(self.scenario.merge, Guards::all())
     }
 
-    /// A removal that a store has durably, and that outdoes this entry.
-    fn removed(&self, site: usize, k: usize, slot: &Slot, by_order: bool) -> bool {
-        let known = self.sites.iter().fold(0, |known, site| known | site.knows);
+    /// A removal that a store of `now` that could be `heard` has durably, and that outdoes this entry.
+    fn removed(
+        &self,
+        now: &World,
+        heard: impl Fn(usize) -> bool,
+        site: usize,
+        k: usize,
+        slot: &Slot,
+        by_order: bool,
+    ) -> bool {
+        let heard = (0..now.sites.len()).filter(|site| heard(*site));
+        let durable = heard.fold(0, |knows, site| knows | now.sites[site].knows);
         let life = self.life(site, slot);
-        self.removals.iter().enumerate().any(|(n, removal)| {
-            let outdoes = removal.knew.covers(&life) || (by_order && self.rank(&removal.tombstone) > self.rank(slot));
-            removal.key == k && known >> n & 1 == 1 && outdoes
-        })
+        now.known
+            .removals
+            .iter()
+            .enumerate()
+            .any(|(n, removal)| durable >> n & 1 == 1 && removal.outdoes(k, &life, slot, self.scenario.merge, by_order))
     }
 
     /// An entry of `before` that is neither held now, nor outdone by a held one or by a known removal.
@@ -50,8 +62,8 @@ impl World {
                 if (0..self.sites.len()).any(|other| self.slot(other, k).is_some_and(|held| known(&held))) {
                     continue;
                 }
-                let expired = !slot.is_live(self.now) || self.ended[k].is_some_and(|ended| rank <= ended);
-                if !expired && !before.removed_by(self, site, k, &slot) {
+                let expired = !slot.is_live(self.now) || self.known.ended[k].is_some_and(|ended| rank <= ended);
+                if !expired && !before.removed(self, |_| true, site, k, &slot, true) {
                     return Some(format!("LOST key {k}: {}", show(&slot)));
                 }
             }
@@ -59,65 +71,98 @@ impl World {
         None
     }
 
-    fn removed_by(&self, now: &World, site: usize, k: usize, slot: &Slot) -> bool {
-        let life = self.life(site, slot);
-        let known = now.sites.iter().fold(0, |known, site| known | site.knows);
-        now.removals.iter().enumerate().any(|(n, removal)| {
-            let outdoes = removal.knew.covers(&life) || now.rank(&removal.tombstone) > now.rank(slot);
-            removal.key == k && known >> n & 1 == 1 && outdoes
-        })
-    }
-
-    /// What is wrong with a world in which nothing happens by itself any more, at this time or ever.
-    fn judge(&self, absent: Absent, at_the_end: bool) -> Option<String> {
-        let sites: Vec<usize> = (0..self.sites.len()).filter(|site| Absent::Site(*site) != absent).collect();
-        for k in 0..self.scenario.keys {
-            let shown = || {
-                let of = |site: &usize| self.slot(*site, k).map_or_else(|| "-".to_owned(), |slot| show(&slot));
-                sites.iter().map(of).collect::<Vec<_>>().join(" | ")
-            };
-            let live = |site: usize| {
-                let slot = self.live(site, k)?;
-                Some((slot.version, slot.birth, slot.deadline, self.record(site, &slot).value))
-            };
-            if sites.iter().any(|site| live(*site) != live(sites[0])) {
-                return Some(format!("DIVERGED key {k}: {} ({absent:?} absent)", shown()));
-            }
-            if let Some(slot) = self.live(sites[0], k)
-                && self.removed(sites[0], k, &slot, false)
+    /// What is wrong with a world in which nothing happens by itself any more, at this time or ever: those that can
+    /// reach each other hold the same.
+    fn judge(&self, at_the_end: bool) -> Option<String> {
+        let whole = self.cut.is_empty();
+        for one in 0..self.sites.len() {
+            for other in (one + 1..self.sites.len()).filter(|other| self.reach(one, *other) && self.reach(*other, one))
             {
-                return Some(format!("RESURRECTED key {k}: {}", shown()));
+                if let Some(differs) = self.differ(one, other) {
+                    return Some(differs);
+                }
             }
-            let dead = |site: &usize| self.slot(*site, k).is_some_and(|slot| slot.kind != Kind::Live);
-            if at_the_end && absent == Absent::None && sites.iter().any(dead) {
-                return Some(format!("TOMBSTONE KEPT key {k}: {}", shown()));
+            for k in 0..self.scenario.keys {
+                let shown = || format!("key {k}: {}", self.shown(k));
+                if let Some(slot) = self.live(one, k)
+                    && self.removed(self, |other| self.reach(other, one), one, k, &slot, false)
+                {
+                    return Some(format!("RESURRECTED {}", shown()));
+                }
+                let kept = self.slot(one, k).is_some_and(|slot| slot.kind != Kind::Live);
+                if at_the_end && whole && kept {
+                    return Some(format!("TOMBSTONE KEPT {}", shown()));
+                }
             }
         }
         None
     }
 
-    /// Lets a copy of the world settle without `absent`, and judges its end. `settled` holds the ways of earlier ones.
-    fn settles(&self, absent: Absent, settled: &mut Prints) -> Option<String> {
-        let mut world = self.clone();
-        world.mend();
-        let salt = match absent {
-            Absent::None => 7,
-            Absent::Site(site) => 11 + site as u64,
-            Absent::Pair(one, other) => 101 + (one * 10 + other) as u64,
+    /// Whether some chain of links leads from the one to the other.
+    fn reach(&self, from: usize, to: usize) -> bool {
+        let mut reached = 1u8 << from;
+        for _ in 0..self.sites.len() {
+            for (one, other) in self.pairs().filter(|(one, other)| !self.is_cut(*one, *other)) {
+                reached |= (reached >> one & 1) << other;
+            }
+        }
+        reached >> to & 1 == 1
+    }
+
+    fn differ(&self, one: usize, other: usize) -> Option<String> {
+        let live = |site: usize, k: usize| {
+            let slot = self.live(site, k)?;
+            Some((slot.version, slot.birth, slot.deadline, self.record(site, &slot).value))
         };
+        let floor = |site: usize| self.sites[site].replica.clear_of(&cache()).map(|clear| clear.version);
+        if floor(one) != floor(other) {
+            return Some(format!("DIVERGED floors at {one} and {other}: {:?} | {:?}", floor(one), floor(other)));
+        }
+        let k = (0..self.scenario.keys).find(|k| live(one, *k) != live(other, *k))?;
+        Some(format!("DIVERGED key {k} at {one} and {other}: {}", self.shown(k)))
+    }
+
+    fn shown(&self, k: usize) -> String {
+        let of = |site: usize| self.slot(site, k).map_or_else(|| "-".to_owned(), |slot| show(&slot));
+        (0..self.sites.len()).map(of).collect::<Vec<_>>().join(" | ")
+    }
+
+    /// What is wrong with a world in which nothing more happens by itself at this time, whoever is cut from whom.
+    pub fn stands(&self, settled: &mut Prints) -> Option<String> {
+        if self.scenario.is_timed() { self.settles(Absent::AsCut, settled) } else { self.judge(true) }
+    }
+
+    fn without(&self, absent: Absent) -> Self {
+        let mut world = self.clone();
+        if absent != Absent::AsCut {
+            world.mend();
+        }
         match absent {
-            Absent::None => {}
+            Absent::None | Absent::AsCut => {}
             Absent::Site(site) => {
                 (0..world.sites.len()).filter(|other| *other != site).for_each(|other| world.cut(site, other));
             }
             Absent::Pair(one, other) => world.cut(one, other),
         }
+        world
+    }
+
+    /// Lets a copy of the world settle without `absent`, and judges its end. `settled` holds the ways of earlier ones
+    /// that ended well.
+    fn settles(&self, absent: Absent, settled: &mut Prints) -> Option<String> {
+        let mut world = self.without(absent);
+        let salt = match absent {
+            Absent::None => 7,
+            Absent::Site(site) => 11 + site as u64,
+            Absent::Pair(one, other) => 101 + (one * 10 + other) as u64,
+            Absent::AsCut => 8,
+        };
         let mut passes = if self.scenario.is_timed() { PASSES } else { 0 };
         let mut way = Vec::new();
-        let mut print = super::print::print(&world, salt);
         loop {
-            if !settled.insert(print) {
-                return None;
+            let print = super::print::print(&world, salt + 1_000 * passes as u64);
+            if settled.contains(print) {
+                break;
             }
             way.push(print);
             if way.len() > MAX_ROUNDS {
@@ -125,28 +170,31 @@ impl World {
             }
             let before = world.clone();
             world.round();
-            if let Some(fault) = &world.fault {
-                return Some(format!("{fault} while settling"));
-            }
-            if let Some(lost) = world.lost(&before, absent) {
-                return Some(format!("{lost} while settling"));
-            }
-            let after = super::print::print(&world, salt);
-            if after == print {
-                if passes == 0 {
-                    return world.judge(absent, true);
+            if super::print::print(&world, salt + 1_000 * passes as u64) != print {
+                let fault = world.fault.clone().or_else(|| world.lost(&before, absent));
+                if let Some(why) = fault {
+                    return Some(format!("{why} while settling"));
                 }
-                // What expires would hide what has diverged before; what is passed on late has not yet arrived.
-                let early = (passes == PASSES && self.scenario.forward_after == Millis::ZERO)
-                    .then(|| world.judge(absent, false));
-                if let Some(why) = early.flatten() {
+                continue;
+            }
+            if passes == 0 {
+                if let Some(why) = world.judge(true) {
                     return Some(why);
                 }
-                passes -= 1;
-                world.pass(PASS);
+                break;
             }
-            print = super::print::print(&world, salt);
+            // What expires would hide what has diverged before; what is passed on late has not yet arrived.
+            let early = (passes == PASSES && self.scenario.forward_after == Millis::ZERO).then(|| world.judge(false));
+            if let Some(why) = early.flatten() {
+                return Some(why);
+            }
+            passes -= 1;
+            world.pass(PASS);
         }
+        for print in way {
+            settled.insert(print);
+        }
+        None
     }
 
     /// What is wrong with this world, or with what becomes of it.
@@ -157,7 +205,7 @@ impl World {
         let mut absent = vec![Absent::None];
         if self.scenario.one_dead {
             absent.extend((0..self.sites.len()).map(Absent::Site));
-            absent.extend(self.pairs().into_iter().filter(|(one, other)| one < other).map(|(a, b)| Absent::Pair(a, b)));
+            absent.extend(self.pairs().filter(|(one, other)| one < other).map(|(a, b)| Absent::Pair(a, b)));
         }
         absent.into_iter().find_map(|absent| self.settles(absent, settled))
     }

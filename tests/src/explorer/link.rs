@@ -12,7 +12,7 @@ use landbridge_relay::engine::link::{Backoff, Sender, SenderConfig};
 use super::site::Removals;
 
 /// A frame on its way, and what the checks know of who sent it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct Flying {
     /// The frame.
     pub frame: SenderToReceiver,
@@ -21,7 +21,7 @@ pub struct Flying {
 }
 
 /// What lies between a sender and its receiver. It outlives the sender's run: what was sent may still be taken.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 pub struct Wire {
     /// Frames to the receiver.
     pub there: VecDeque<Flying>,
@@ -36,7 +36,7 @@ pub struct Wire {
 }
 
 /// One directed link.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct Link {
     /// Its sending end.
     pub sender: Sender,

@@ -20,9 +20,13 @@
 
 pub mod action;
 pub mod check;
+pub mod known;
 pub mod link;
+pub mod pairs;
+pub mod part;
 pub mod print;
 pub mod scenario;
+pub mod scenarios;
 pub mod search;
 pub mod site;
 pub mod walk;

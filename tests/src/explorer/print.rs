@@ -46,19 +46,14 @@ pub fn print(world: &World, salt: u64) -> u64 {
     let mut hasher = Fold(salt);
     let state = &mut hasher;
     for site in &world.sites {
-        (&site.replica, site.knows).hash(state);
+        site.print().hash(state);
     }
-    for (from, to) in world.pairs() {
-        let link = world.link(from, to);
-        link.sender.hash(state);
-        link.wire.there.len().hash(state);
-        for flying in &link.wire.there {
-            (&flying.frame, flying.knows).hash(state);
-        }
-        (link.wire.run, link.wire.open, link.wire.knows).hash(state);
+    for link in &world.links {
+        link.print().hash(state);
     }
-    (&world.cut, world.now, &world.ended, world.saved, world.spent).hash(state);
-    (world.lives.len(), world.removals.len(), world.fault.is_some()).hash(state);
+    let known = &world.known;
+    (world.cut, world.now, &known.ended, world.saved, world.spent).hash(state);
+    (known.puts, known.removals.len(), world.fault.is_some()).hash(state);
     hasher.finish()
 }
 
@@ -70,6 +65,11 @@ impl Prints {
     /// Whether it is new.
     pub fn insert(&mut self, print: u64) -> bool {
         self.0.insert(print)
+    }
+
+    /// Whether it is known.
+    pub fn contains(&self, print: u64) -> bool {
+        self.0.contains(&print)
     }
 }
 

@@ -1,6 +1,10 @@
 //! One relay of the world: the real replica on a log in memory that can lose its tail, or all.
 
-use std::sync::Arc;
+use std::{
+    cell::Cell,
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
 
 use landbridge_protocol::{position::Sequence, record::Record, time::Timestamp, version::RunId};
 use landbridge_relay::engine::{
@@ -8,6 +12,8 @@ use landbridge_relay::engine::{
     header::{Commit, LogRead, LogRecord, ReadError, Records},
     replica::{Replica, ReplicaConfig},
 };
+
+use super::world::cache;
 
 /// Removals that are durable at a site, one bit each.
 pub type Removals = u16;
@@ -72,17 +78,31 @@ pub struct Site {
     /// Removals that were durable here without a record: learnt in a reconcile.
     pub knows: Removals,
     runs: u64,
+    /// When it was found to owe nothing to time, by what it is now.
+    idle: Cell<Option<Timestamp>>,
+}
+
+/// Of what decides, and the values, which only the log has: one version may be two writes in two worlds, once anew with an old
+/// value. For the rest, the log is what led there.
+impl Hash for Site {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (&self.replica, self.knows).hash(state);
+        for (_, slot) in self.replica.entries(&cache(), b"", None, usize::MAX, Timestamp::ZERO) {
+            self.log.record(slot.sequence).map(|record| record.value).ok().hash(state);
+        }
+    }
 }
 
 impl Site {
     /// A fresh store; `number` makes its runs differ from the other sites'.
     pub fn new(config: ReplicaConfig, number: u64, now: Timestamp) -> Self {
         let replica = Replica::new(config, RunId(number * 16), now);
-        Self { replica, log: Log::default(), knows: 0, runs: 0 }
+        Self { replica, log: Log::default(), knows: 0, runs: 0, idle: Cell::new(None) }
     }
 
     /// Decides a command, commits and publishes it.
     pub fn step(&mut self, command: Command, now: Timestamp) -> Decided {
+        self.idle.set(None);
         let mut group = self.replica.begin(now);
         let decided = group.step(command, &self.log);
         let staged = group.finish();
@@ -92,6 +112,16 @@ impl Site {
         }
         self.replica.publish(staged);
         decided
+    }
+
+    /// Whether it is known to owe nothing to time.
+    pub fn is_idle(&self, now: Timestamp) -> bool {
+        self.idle.get() == Some(now)
+    }
+
+    /// It owes nothing to time.
+    pub fn idles(&self, now: Timestamp) {
+        self.idle.set(Some(now));
     }
 
     /// The checks' knowledge of this store changes with its newest commit.
@@ -104,6 +134,7 @@ impl Site {
 
     /// The run ends, and the next begins on the first `commits` of the log.
     pub fn restart(&mut self, commits: usize, now: Timestamp) {
+        self.idle.set(None);
         self.log.0.truncate(commits);
         self.knows = self.log.0.last().map_or(0, |kept| kept.knows);
         self.runs += 1;

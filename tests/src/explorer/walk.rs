@@ -45,9 +45,9 @@ fn draw(world: &World, haste: u64, random: &mut Random) -> Action {
     loop {
         let action = actions[random.below(actions.len() as u64) as usize];
         let rare = match action {
-            Action::Poll(..) | Action::Deliver(..) => haste,
-            Action::Put(..) | Action::Remove(..) | Action::Isolate(_) | Action::Housekeep(_) => 2,
-            Action::Break(..) | Action::Mend | Action::Pass | Action::Save(_) => 4,
+            Action::Poll(..) | Action::Deliver(..) | Action::Hear(..) => haste,
+            Action::Put(..) | Action::Remove(..) | Action::Clear(_) | Action::Isolate(_) | Action::Housekeep(_) => 2,
+            Action::Break(..) | Action::Cut(..) | Action::Mend | Action::Pass | Action::Save(_) => 4,
             Action::Restart(_) | Action::Stop(_) | Action::LoseTail(_) | Action::Wipe(_) => 5,
         };
         if random.below(rare + 1) == 0 {
@@ -95,6 +95,24 @@ fn shorten(scenario: &Scenario, mut way: Vec<Action>, mut why: String) -> (Vec<A
         }
     }
     (way, why)
+}
+
+/// Goes a way, as far as it can be gone: what happens, and what is wrong at its end.
+pub fn go(scenario: &Scenario, way: &[Action]) -> (Vec<String>, Option<String>) {
+    let mut world = beginning(scenario);
+    let mut told = Vec::new();
+    for action in way {
+        let possible = world.actions();
+        if !possible.contains(action) {
+            return (told, Some(format!("{action:?} can't happen now; what can: {possible:?}")));
+        }
+        let why = stride(&mut world, *action, &mut Prints::default());
+        told.push(world.describe(*action));
+        if why.is_some() {
+            return (told, why);
+        }
+    }
+    (told, world.verdict(&mut Prints::default()))
 }
 
 fn retrace(scenario: &Scenario, way: &[Action]) -> Vec<String> {

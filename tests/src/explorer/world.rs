@@ -1,8 +1,9 @@
 //! Sites and links, and what can happen to them. The shell around the engine, with every step at will.
 
+mod quiet;
 mod wires;
 
-use std::sync::Arc;
+use std::rc::Rc;
 
 use bytes::Bytes;
 use landbridge_protocol::{
@@ -15,18 +16,21 @@ use landbridge_protocol::{
     name::{CacheName, NodeName, SiteName},
     record::{ClientId, Key, Record, WriteToken},
     time::{Millis, Timestamp},
-    version::{RunId, Version},
+    version::{Clock, Origin, RunId, Version},
 };
 use landbridge_relay::engine::{
     command::{Answer, Command, Decided},
     guards::Guards,
     link::{Sender, SenderInput, SenderOutput, State},
     replica::{CacheConfig, ReplicaConfig, Replicate},
-    slot::{Rank, Slot},
+    slot::Slot,
 };
 
 use super::{
+    known::{Known, Removal},
     link::{Flying, Link, Wire, sender_config},
+    pairs::{Pairs, pairs},
+    part::Part,
     print::print,
     scenario::Scenario,
     site::Site,
@@ -40,42 +44,27 @@ pub const PASS: Millis = Millis::from_secs(5);
 /// How often.
 pub const PASSES: usize = 4;
 
-/// A removal, as the checks see it.
-#[derive(Debug, Clone)]
-pub struct Removal {
-    /// Of which key.
-    pub key: usize,
-    /// Its tombstone.
-    pub tombstone: Slot,
-    /// V of its site just before, and the life that it ended.
-    pub knew: landbridge_protocol::vector::Vector,
-}
-
 /// All sites and links. Cheap to clone: parts are shared until they change.
 #[derive(Debug, Clone)]
 pub struct World {
     /// What it runs by.
-    pub scenario: Arc<Scenario>,
+    pub scenario: Rc<Scenario>,
     /// The sites, by name.
-    pub sites: Vec<Arc<Site>>,
-    /// `links[from][to]`; none to itself.
-    pub links: Vec<Vec<Option<Arc<Link>>>>,
+    pub sites: Vec<Part<Site>>,
+    /// The links, in the order of [`World::pairs`].
+    pub links: Vec<Part<Link>>,
     /// The time, at all sites.
     pub now: Timestamp,
-    /// Pairs that can't reach each other.
-    pub cut: Vec<(usize, usize)>,
-    /// The version of each put so far, which its value names: the life that it truly belongs to.
-    pub lives: Vec<Version>,
-    /// Removals so far.
-    pub removals: Vec<Removal>,
-    /// The greatest expired entry of each key, in its order.
-    pub ended: Vec<Option<Rank>>,
+    /// Who can't reach whom.
+    pub cut: Pairs,
+    /// What the checks know.
+    pub known: Rc<Known>,
     /// A log that a site may fall back to: the site, its commits, and its print then.
     pub saved: Option<(usize, usize, u64)>,
     /// What of the scenario's bounds is used up.
     pub spent: Spent,
     /// Links whose senders would dial or send content, if polled.
-    pub loud: Vec<(usize, usize)>,
+    pub loud: Pairs,
     /// What must never happen, and did.
     pub fault: Option<String>,
 }
@@ -95,6 +84,10 @@ pub struct Spent {
     pub isolations: u8,
     /// Passings of time.
     pub passes: u8,
+    /// Clears of the cache.
+    pub clears: u8,
+    /// Links cut, one way.
+    pub cuts: u8,
 }
 
 /// The cache of the world.
@@ -115,53 +108,55 @@ impl World {
     /// Fresh sites that have shaken hands.
     pub fn new(scenario: &Scenario) -> Self {
         let count = scenario.sites;
-        let site = |n: usize| Arc::new(Site::new(config(scenario, n), n as u64 + 1, BEGINNING));
-        let sender = |from: usize, to: usize| {
+        let site = |n: usize| Part::new(Site::new(config(scenario, n), n as u64 + 1, BEGINNING));
+        let link = |(_, to): (usize, usize)| {
             let sender = Sender::new(site_name(to), sender_config(scenario.depth, scenario.batch), 1);
-            (from != to).then(|| Arc::new(Link { sender, wire: Wire::default() }))
+            Part::new(Link { sender, wire: Wire::default() })
         };
         let mut world = Self {
-            scenario: Arc::new(scenario.clone()),
+            scenario: Rc::new(scenario.clone()),
             sites: (0..count).map(site).collect(),
-            links: (0..count).map(|from| (0..count).map(|to| sender(from, to)).collect()).collect(),
+            links: pairs(count).map(link).collect(),
             now: BEGINNING,
-            cut: Vec::new(),
-            lives: Vec::new(),
-            removals: Vec::new(),
-            ended: vec![None; scenario.keys],
+            cut: Pairs::default(),
+            known: Rc::new(Known { ended: vec![None; scenario.keys], ..Known::default() }),
             saved: None,
             spent: Spent::default(),
-            loud: Vec::new(),
+            loud: Pairs::default(),
             fault: None,
         };
         world.exchange();
-        world.hush();
+        world.hush(None);
         world
     }
 
     /// Pairs of sites with a link.
-    pub fn pairs(&self) -> Vec<(usize, usize)> {
-        let count = self.sites.len();
-        (0..count).flat_map(|from| (0..count).map(move |to| (from, to))).filter(|(from, to)| from != to).collect()
+    pub fn pairs(&self) -> impl Iterator<Item = (usize, usize)> + Clone + use<> {
+        pairs(self.sites.len())
+    }
+
+    fn number(&self, from: usize, to: usize) -> usize {
+        from * (self.sites.len() - 1) + to - usize::from(to > from)
     }
 
     /// The link.
     pub fn link(&self, from: usize, to: usize) -> &Link {
-        self.links[from][to].as_ref().expect("two different sites")
+        &self.links[self.number(from, to)]
     }
 
     fn link_mut(&mut self, from: usize, to: usize) -> &mut Link {
-        Arc::make_mut(self.links[from][to].as_mut().expect("two different sites"))
+        let number = self.number(from, to);
+        self.links[number].change()
     }
 
-    /// Whether the two can't reach each other.
+    /// Whether the one can't reach the other.
     pub fn is_cut(&self, from: usize, to: usize) -> bool {
-        self.cut.contains(&(from.min(to), from.max(to)))
+        self.cut.contains(from, to)
     }
 
     /// Gives a command to a site's writer.
     pub fn step(&mut self, site: usize, command: Command) -> Decided {
-        let decided = Arc::make_mut(&mut self.sites[site]).step(command, self.now);
+        let decided = self.sites[site].change().step(command, self.now);
         if let Err(refusal) = &decided
             && !refusal.retryable
         {
@@ -186,17 +181,20 @@ impl World {
         self.sites[site].log.record(slot.sequence).expect("what is held is in the log")
     }
 
-    /// The write that truly began the life of an entry; under `latest`, the write whose value it has.
+    /// The write that truly began the life of an entry; under `latest`, the write whose value it has. Values name it.
     pub fn life(&self, site: usize, slot: &Slot) -> Version {
-        let value = self.record(site, slot).value;
-        self.lives[usize::from(value[0])]
+        life_of(&self.record(site, slot).value)
+    }
+
+    fn token(&self, site: usize) -> WriteToken {
+        let number = self.known.puts as u64 * 100 + self.known.removals.len() as u64;
+        WriteToken { client: ClientId(site as u64), number }
     }
 
     fn write(&mut self, site: usize, k: usize, operation: Operation, value: Bytes) -> Decided {
-        let number = self.lives.len() as u64 * 100 + self.removals.len() as u64;
+        let token = self.token(site);
         let lifespan = (self.scenario.lifespan > Millis::ZERO).then_some(self.scenario.lifespan);
         let lifespan = lifespan.filter(|_| operation == Operation::Put);
-        let token = WriteToken { client: ClientId(site as u64), number };
         let write = Write { lifespan, ..Write::new(operation, cache(), key(k), token, value) };
         self.step(site, Command::Write { node: NodeName::new("node11").expect("a name"), write })
     }
@@ -204,10 +202,14 @@ impl World {
     /// A node puts.
     pub fn put(&mut self, site: usize, k: usize) {
         let life = self.live(site, k).filter(|_| self.scenario.remove_wins());
-        let number = life.map_or(self.lives.len() as u8, |slot| self.record(site, &slot).value[0]);
-        let decided = self.write(site, k, Operation::Put, Bytes::from(vec![number]));
+        let replica = &self.sites[site].replica;
+        let clock = replica.clock().next(self.now).expect("clocks have no end here");
+        let next = Version { clock, origin: replica.origin() };
+        let value = life.map_or_else(|| value_of(&next), |slot| self.record(site, &slot).value);
+        let decided = self.write(site, k, Operation::Put, value);
         let Ok(Answer::Written(outcome)) = decided else { panic!("a put was refused: {decided:?}") };
-        self.lives.push(outcome.version.expect("a put writes"));
+        assert_eq!(outcome.version, Some(next), "the value names the write");
+        Rc::make_mut(&mut self.known).puts += 1;
     }
 
     /// A node removes.
@@ -222,17 +224,45 @@ impl World {
         let mut tombstone = self.slot(site, k).expect("a removal leaves a tombstone");
         let life = live.filter(|_| self.scenario.remove_wins());
         tombstone.birth = life.map_or(tombstone.version, |slot| slot.birth);
-        let bit = 1 << self.removals.len();
-        self.removals.push(Removal { key: k, tombstone, knew });
-        Arc::make_mut(&mut self.sites[site]).learn(bit);
+        self.note(site, Removal { key: Some(k), tombstone, knew });
     }
 
-    /// What is owed to time.
-    pub fn housekeep(&mut self, site: usize) {
+    /// A node clears the cache.
+    pub fn clear(&mut self, site: usize) {
+        let mut knew = self.sites[site].replica.seen().clone();
+        for life in (0..self.scenario.keys).filter_map(|k| Some(self.life(site, &self.live(site, k)?))) {
+            knew.raise(life.origin, life.clock);
+        }
+        let (node, token) = (NodeName::new("node11").expect("a name"), self.token(site));
+        let decided = self.step(site, Command::Clear { node, cache: cache(), token, retry: None });
+        let Ok(Answer::Written(_)) = decided else { panic!("a clear was refused: {decided:?}") };
+        let tombstone = self.sites[site].replica.clear_of(&cache()).expect("a clear leaves a floor");
+        self.note(site, Removal { key: None, tombstone, knew });
+    }
+
+    fn note(&mut self, site: usize, removal: Removal) {
+        let known = Rc::make_mut(&mut self.known);
+        known.removals.push(removal);
+        let bit = 1 << (known.removals.len() - 1);
+        self.sites[site].change().learn(bit);
+    }
+
+    /// What is owed to time; tells whether there was anything.
+    pub fn housekeep(&mut self, site: usize) -> bool {
+        if self.sites[site].is_idle(self.now) {
+            return false;
+        }
+        let before = self.sites[site].clone();
         let decided = self.step(site, Command::Housekeep);
         if let Err(refusal) = decided {
             self.fault = Some(format!("HOUSEKEEPING REFUSED at site {site}: {refusal}"));
         }
+        let changed = self.sites[site].print() != before.print();
+        if !changed {
+            before.idles(self.now);
+            self.sites[site] = before;
+        }
+        changed
     }
 
     /// Time goes on at all sites.
@@ -242,23 +272,8 @@ impl World {
             for k in 0..self.scenario.keys {
                 let overdue = self.slot(site, k).filter(|slot| slot.is_overdue(self.now));
                 let rank = overdue.map(|slot| slot.rank(self.scenario.merge, Guards::all()));
-                self.ended[k] = self.ended[k].max(rank);
-            }
-        }
-    }
-
-    /// Polls all senders for what is quiet: what they read and don't send, commands, heartbeats. So that what is left to
-    /// be polled for at some time is content, and handshakes.
-    pub fn hush(&mut self) {
-        for _ in 0..2 {
-            self.loud.clear();
-            for (from, to) in self.pairs() {
-                let mut polled = self.clone();
-                if polled.poll(from, to) {
-                    self.loud.push((from, to));
-                } else {
-                    let loud = std::mem::take(&mut self.loud);
-                    *self = Self { loud, ..polled };
+                if rank > self.known.ended[k] {
+                    Rc::make_mut(&mut self.known).ended[k] = rank;
                 }
             }
         }
@@ -283,14 +298,19 @@ impl World {
 
     /// Cuts two sites from each other.
     pub fn cut(&mut self, one: usize, other: usize) {
-        self.cut.push((one.min(other), one.max(other)));
-        self.break_link(one, other);
-        self.break_link(other, one);
+        self.cut_one_way(one, other);
+        self.cut_one_way(other, one);
+    }
+
+    /// The one can't reach the other any more.
+    pub fn cut_one_way(&mut self, from: usize, to: usize) {
+        self.cut.set(from, to, true);
+        self.break_link(from, to);
     }
 
     /// All sites can reach each other again.
     pub fn mend(&mut self) {
-        self.cut.clear();
+        self.cut = Pairs::default();
     }
 
     /// A run ends by kill -9, and the next begins on the first `commits` of its log. What it had sent may still be taken.
@@ -298,7 +318,7 @@ impl World {
         // The wall clock does not go back with a store, nor does it stand still while a relay starts.
         self.pass(Millis::new(1));
         let now = self.now;
-        Arc::make_mut(&mut self.sites[site]).restart(commits, now);
+        self.sites[site].change().restart(commits, now);
         for other in (0..self.sites.len()).filter(|other| *other != site) {
             let config = sender_config(self.scenario.depth, self.scenario.batch);
             let link = self.link_mut(site, other);
@@ -319,6 +339,7 @@ impl World {
             while !self.link(from, to).wire.there.is_empty() {
                 self.deliver(from, to);
             }
+            while self.hear(from, to) {}
         }
         for site in 0..self.sites.len() {
             self.housekeep(site);
@@ -346,6 +367,19 @@ impl World {
             self.exchange();
         }
     }
+}
+
+fn value_of(life: &Version) -> Bytes {
+    let origin = life.origin;
+    [life.clock.bits().to_be_bytes().as_slice(), &origin.run.0.to_be_bytes(), origin.site.as_str().as_bytes()]
+        .concat()
+        .into()
+}
+
+fn life_of(value: &[u8]) -> Version {
+    let word = |at: usize| u64::from_be_bytes(value[at..at + 8].try_into().expect("eight bytes"));
+    let site = std::str::from_utf8(&value[16..]).ok().and_then(|name| SiteName::new(name).ok()).expect("a site");
+    Version { clock: Clock::from_bits(word(0)), origin: Origin { site, run: RunId(word(8)) } }
 }
 
 fn config(scenario: &Scenario, n: usize) -> ReplicaConfig {

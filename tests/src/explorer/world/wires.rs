@@ -87,15 +87,27 @@ impl World {
 
     /// What has no content is not kept flying, but behind what has.
     pub(super) fn deliver_light(&mut self, from: usize, to: usize) {
-        let heavy = |frame: &SenderToReceiver| {
-            matches!(
-                frame,
-                SenderToReceiver::Batch(_) | SenderToReceiver::ReconcileBegin(_) | SenderToReceiver::ReconcileChunk(_)
-            )
+        let slow = self.scenario.slow_words;
+        let heavy = |frame: &SenderToReceiver| match frame {
+            SenderToReceiver::Batch(_) | SenderToReceiver::ReconcileBegin(_) | SenderToReceiver::ReconcileChunk(_) => {
+                true
+            }
+            SenderToReceiver::DropProposal(_) => slow,
+            _ => false,
         };
         while self.link(from, to).wire.there.front().is_some_and(|flying| !heavy(&flying.frame)) {
             self.deliver_one(from, to);
         }
+    }
+
+    /// The sender hears the receiver's word on a forced drop, where those fly; tells whether there was one.
+    pub fn hear(&mut self, from: usize, to: usize) -> bool {
+        if self.link(from, to).wire.back.is_empty() {
+            return false;
+        }
+        let word = self.link_mut(from, to).wire.back.pop_front();
+        word.into_iter().for_each(|word| self.answer(from, to, word));
+        true
     }
 
     /// The receiver takes the next batch, or the next range of a reconcile, and what is light around it.
@@ -132,8 +144,15 @@ impl World {
                 Some(ReceiverToSender::Refused(refusal))
             }
         };
-        if let Some(answer) = answer {
-            self.answer(from, to, answer);
+        match answer {
+            // A stream that has ended brings no word back.
+            Some(word @ ReceiverToSender::DropAnswer(_))
+                if self.scenario.slow_words && self.link(from, to).wire.open =>
+            {
+                self.link_mut(from, to).wire.back.push_back(word);
+            }
+            Some(answer) => self.answer(from, to, answer),
+            None => {}
         }
     }
 
@@ -182,7 +201,7 @@ impl World {
                 self.learn_held(to, tombstones);
                 if done {
                     let knows = self.link(from, to).wire.knows;
-                    Arc::make_mut(&mut self.sites[to]).learn(knows);
+                    self.sites[to].change().learn(knows);
                     self.handle(to, from, SenderInput::Anew);
                 }
                 Ok(Some(ReceiverToSender::ReconcileAck(peer::ReconcileAck { done })))
@@ -197,15 +216,20 @@ impl World {
     }
 
     pub(super) fn removals_in(&self, records: &[Record]) -> Vec<usize> {
-        let is = |removal: &Removal| records.iter().any(|record| record.version == removal.tombstone.version);
-        (0..self.removals.len()).filter(|n| is(&self.removals[*n])).collect()
+        let removals = &self.known.removals;
+        let is = |n: &usize| records.iter().any(|record| record.version == removals[*n].tombstone.version);
+        (0..removals.len()).filter(is).collect()
     }
 
     pub(super) fn learn_held(&mut self, site: usize, removals: Vec<usize>) {
         for n in removals {
-            let removal = &self.removals[n];
-            if self.slot(site, removal.key).is_some_and(|slot| slot.version == removal.tombstone.version) {
-                Arc::make_mut(&mut self.sites[site]).learn(1 << n);
+            let removal = &self.known.removals[n];
+            let held = match removal.key {
+                Some(key) => self.slot(site, key),
+                None => self.sites[site].replica.clear_of(&cache()),
+            };
+            if held.is_some_and(|slot| slot.version == removal.tombstone.version) {
+                self.sites[site].change().learn(1 << n);
             }
         }
     }
