@@ -29,6 +29,9 @@ use quinn::{Connection, RecvStream, SendStream};
 /// The run that the liar says it is.
 const RUN: RunId = RunId(7);
 
+/// What makes a lie of an honest hello.
+type Lie = fn(&mut Hello);
+
 fn site(name: &str) -> SiteName {
     name.parse().unwrap()
 }
@@ -173,7 +176,7 @@ async fn a_peer_that_lies_alters_nothing() {
         assert_eq!(refused(&mut from, what).await, code, "{what}");
         expected.push(code);
     }
-    let hellos: [(fn(&mut Hello), ErrorCode); 3] = [
+    let hellos: [(Lie, ErrorCode); 3] = [
         (|hello| hello.sender.site = site("site3"), ErrorCode::NameNotInCertificate),
         (|hello| hello.sender.wall = ahead(3600), ErrorCode::ClockSkew),
         (|hello| hello.sender.runs.push(at(now(), "site9", RUN).origin), ErrorCode::ForeignOrigin),
