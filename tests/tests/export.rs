@@ -72,3 +72,24 @@ async fn what_is_exported_is_imported_with_bytes_and_deadlines() {
     assert_eq!(cache.get("k1").await.unwrap().unwrap(), "last", "what is before the bad line was imported, in order");
     node.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_export_that_can_not_be_written_fails() {
+    let sites = TwoSites::start().await;
+    sites.done(0, &["put", "work", "k", "v"]).await;
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
+    let output = tokio::process::Command::new(relay::binary())
+        .args(["export", "work"])
+        .env("LANDBRIDGE_PROFILE", sites.profile(0, "operator"))
+        .stdin(Stdio::null())
+        .stdout(full)
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the binary runs")
+        .wait_with_output();
+    let output = tokio::time::timeout(PATIENCE, output).await.expect("it ends").expect("its end is known");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("standard output"), "{said}");
+}

@@ -38,9 +38,6 @@ pub(super) struct Operator {
 impl Operator {
     /// Connects as the holder of the profile's certificate, which must bear the role `admin`.
     pub(super) async fn connect(profile: &Profile) -> Result<Self, Failure> {
-        let unreachable = |text: String| {
-            Failure::new(Exit::Unreachable, format!("no answer from the relay at {}: {text}", profile.relay))
-        };
         let tls = TlsConfig {
             certificate: profile.certificate.clone(),
             key: profile.key.clone(),
@@ -54,7 +51,9 @@ impl Operator {
         let dialler = Dialler::new();
         let dialled = dialler.dial(&profile.relay, profile.site, config, PATIENCE).await;
         let connection = dialled.map_err(|e| not_let_in(&profile.relay, &e))?;
-        let (send, receive) = connection.open_bi().await.map_err(|e| unreachable(e.to_string()))?;
+        // A relay that refuses may have closed by now.
+        let opened = connection.open_bi().await;
+        let (send, receive) = opened.map_err(|e| not_let_in_because(&profile.relay, &e, e.to_string()))?;
         let frames = FrameReader::new(receive, MAX_FRAME_BYTES);
         let mut operator = Self { connection, dialler, send, frames, relay: profile.relay.clone() };
         let hello = Hello {

@@ -1,6 +1,6 @@
 //! Printing: tables for people, JSON for programs.
 
-use std::io::{Write, stdout};
+use std::io::{ErrorKind, Write, stdout};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use landbridge_protocol::{frame::node::View, record::Key, time::Timestamp};
@@ -12,7 +12,8 @@ use super::{Exit, Failure};
 /// Characters of a value that are shown to a person.
 const MAX_SHOWN: usize = 200;
 
-/// Prints a line on standard output, as `println!` does, but ends the command quietly where nobody reads any more.
+/// Prints a line on standard output, as `println!` does, but ends the command quietly where nobody reads any more, and with a
+/// word where it can't be written.
 macro_rules! say {
     ($($text:tt)*) => { $crate::cli::output::say_line(format_args!($($text)*)) };
 }
@@ -20,8 +21,13 @@ pub(super) use say;
 
 /// What [`say`] does. A reader that has gone, as `head` does, is no failure of the command.
 pub(super) fn say_line(text: std::fmt::Arguments<'_>) {
-    if writeln!(stdout().lock(), "{text}").is_err() {
-        std::process::exit(0);
+    match writeln!(stdout().lock(), "{text}") {
+        Ok(()) => {}
+        Err(e) if e.kind() == ErrorKind::BrokenPipe => std::process::exit(Exit::Done as i32),
+        Err(e) => {
+            eprintln!("landbridge: cannot write to standard output: {e}; what it has by now is not all");
+            std::process::exit(Exit::Failed as i32);
+        }
     }
 }
 

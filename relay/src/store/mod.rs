@@ -22,9 +22,9 @@ pub mod reader;
 pub mod sled_log;
 pub mod writer;
 
-mod blobs;
 #[cfg(test)]
 mod backup_tests;
+mod blobs;
 #[cfg(test)]
 mod compaction_tests;
 #[cfg(test)]
