@@ -2,7 +2,7 @@
 //! version may add (a protocol version, frame kinds in two conversations, fields in hellos, a cache option). With it
 //! the tests hold relays and clients of two versions to each other.
 //!
-//! The additions are [`edits`]: where the code that they stand beside has changed, the build says which one to adapt.
+//! The additions are in `edits`: where the code that they stand beside has changed, the build says which one to adapt.
 
 mod edits;
 

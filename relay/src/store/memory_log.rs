@@ -100,7 +100,7 @@ impl MemoryLog {
         self.contents().fault = Some(fault);
     }
 
-    /// What [`Log::free_bytes`] says from now on.
+    /// What [`LogReader::free_bytes`] says from now on.
     pub fn set_free_bytes(&self, bytes: u64) {
         self.contents().free_bytes = Some(bytes);
     }
