@@ -5,7 +5,11 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use landbridge_tests::{load::until_equal, patience::until, sites::TwoSites};
+use landbridge_tests::{
+    load::until_equal,
+    patience::{until, until_true},
+    sites::TwoSites,
+};
 
 async fn link(sites: &TwoSites, at: usize) -> (String, String) {
     let status = sites.status(at).await;
@@ -26,7 +30,8 @@ async fn a_peer_that_stays_away_is_given_up_and_comes_back_by_the_admins_word_al
     until("the link to be given up", async || (link(&sites, 0).await.0 == "offline").then_some(())).await;
     let (_, detail) = link(&sites, 0).await;
     assert!(detail.starts_with("taken offline by policy after"), "{detail}");
-    assert!(sites.log(0).contains("link offline: taken offline by policy"), "{}", sites.log(0));
+    let told = || sites.log(0).contains("link offline: taken offline by policy");
+    until_true("the relay to say so", told).await;
     nodes[0].raw("sessions").unwrap().put("while-away", Bytes::from_static(b"2")).await.unwrap();
     sites.spawn(1);
     sites.ready(1).await;
