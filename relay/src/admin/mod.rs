@@ -23,6 +23,7 @@ use tokio_util::{codec::Decoder, sync::CancellationToken};
 
 use crate::{
     certs::Role,
+    config::Limits,
     metrics::{Bound, Metrics},
     transport::{Admitted, close, close_in_order},
 };
@@ -32,8 +33,21 @@ const MAX_REQUEST_BYTES: usize = 64 << 10;
 
 /// Bytes of a backup in one frame at most.
 const MAX_PART_BYTES: usize = 1 << 20;
-/// So long a part of a backup may wait to be read: meanwhile the log grows.
-const BACKUP_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long an operator may be silent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// Before the hello has come.
+    pub hello: Duration,
+    /// While an answer, or a part of one, is there to be read.
+    pub answer: Duration,
+}
+
+impl From<&Limits> for Patience {
+    fn from(limits: &Limits) -> Self {
+        Self { hello: limits.hello_timeout.into(), answer: limits.operator_timeout.into() }
+    }
+}
 
 /// The relay as an operator sees it.
 pub trait Operated: Send + Sync + 'static {
@@ -53,11 +67,11 @@ pub trait Operated: Send + Sync + 'static {
     fn set_offline(&self, peer: SiteName, offline: bool) -> impl Future<Output = Result<LinkReport, Refusal>> + Send;
 }
 
-/// Serves an operator's connection until it ends or `stop` comes. A hello is waited for so long.
+/// Serves an operator's connection until it ends or `stop` comes. An operator is waited for so long.
 pub async fn serve<O: Operated>(
     operated: &O,
     site: SiteName,
-    hello_timeout: Duration,
+    patience: Patience,
     metrics: &Metrics,
     admitted: Admitted,
     stop: CancellationToken,
@@ -66,7 +80,7 @@ pub async fn serve<O: Operated>(
     let opened = tokio::select! {
         biased;
         () = stop.cancelled() => return close(connection, &Refusal::new(ErrorCode::ShuttingDown, "the relay shuts down")),
-        opened = tokio::time::timeout(hello_timeout, connection.accept_bi()) => opened,
+        opened = tokio::time::timeout(patience.hello, connection.accept_bi()) => opened,
     };
     let (mut send, mut recv) = match opened {
         Ok(Ok(stream)) => stream,
@@ -76,7 +90,7 @@ pub async fn serve<O: Operated>(
     let ended = tokio::select! {
         biased;
         () = stop.cancelled() => Err(Refusal::new(ErrorCode::ShuttingDown, "the relay shuts down")),
-        ended = converse(operated, site, hello_timeout, metrics, &mut recv, &mut send) => ended,
+        ended = converse(operated, site, patience, metrics, &mut recv, &mut send) => ended,
     };
     match ended {
         Ok(()) => close_in_order(connection),
@@ -98,73 +112,81 @@ fn no_hello_in_time(metrics: &Metrics) -> Refusal {
 async fn converse<O: Operated>(
     operated: &O,
     site: SiteName,
-    hello_timeout: Duration,
+    patience: Patience,
     metrics: &Metrics,
     mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin,
+    to: impl AsyncWrite + Unpin,
 ) -> Result<(), Refusal> {
+    let mut telling = Telling { to, patience: patience.answer };
     let mut buffer = BytesMut::new();
-    let first = tokio::time::timeout(hello_timeout, next(&mut from, &mut buffer)).await;
+    let first = tokio::time::timeout(patience.hello, next(&mut from, &mut buffer)).await;
     let Some(raw) = first.map_err(|_| no_hello_in_time(metrics))?? else { return Ok(()) };
     let no_hello = || Refusal::new(ErrorCode::Malformed, "the first frame of a connection is its hello");
     let ToAdmin::Hello(hello) = decode(&raw)? else { return Err(no_hello()) };
     let version = check(&hello, site)?;
-    say(&mut to, raw.request, &FromAdmin::Welcome(Welcome { version, site })).await?;
+    telling.say(raw.request, &FromAdmin::Welcome(Welcome { version, site })).await?;
     while let Some(raw) = next(&mut from, &mut buffer).await? {
         let done = match ToAdmin::decode(&raw) {
-            Ok(ToAdmin::Request(request)) => answer(operated, request, raw.request, &mut to).await,
+            Ok(ToAdmin::Request(request)) => answer(operated, request, raw.request, &mut telling).await?,
             Ok(ToAdmin::Hello(_)) => Err(Refusal::new(ErrorCode::Malformed, "hello was said already")),
             Err(error) => Err(error.refusal()),
         };
         if let Err(refusal) = &done {
             metrics.refused(Role::Admin, refusal);
         }
-        say(&mut to, raw.request, &done.map_or_else(FromAdmin::Refused, FromAdmin::Report)).await?;
+        telling.say(raw.request, &done.map_or_else(FromAdmin::Refused, FromAdmin::Report)).await?;
     }
     Ok(())
 }
 
+/// The answer to a request. The outer error ends the connection.
 async fn answer<O: Operated>(
     operated: &O,
     request: Request,
     number: u64,
-    to: &mut (impl AsyncWrite + Unpin),
-) -> Result<Report, Refusal> {
-    match request {
+    telling: &mut Telling<impl AsyncWrite + Unpin>,
+) -> Result<Result<Report, Refusal>, Refusal> {
+    Ok(match request {
         Request::Status => Ok(Report::Status(Box::new(operated.status()))),
         Request::Conflicts { cache, after, limit } => {
             let limit = usize::try_from(limit).unwrap_or(usize::MAX);
             operated.conflicts(cache.as_ref(), after, limit).map(Report::Conflicts)
         }
-        Request::Backup => back_up(operated, number, to).await,
+        Request::Backup => back_up(operated, number, telling).await?,
         Request::TakeOffline { peer } => operated.set_offline(peer, true).await.map(Report::Link),
         Request::BringOnline { peer } => operated.set_offline(peer, false).await.map(Report::Link),
-    }
+    })
 }
 
-/// Says all parts of a backup but the last, which it gives.
+/// Says all parts of a backup but the last, which it gives. The outer error ends the connection.
 async fn back_up<O: Operated>(
     operated: &O,
     number: u64,
-    to: &mut (impl AsyncWrite + Unpin),
-) -> Result<Report, Refusal> {
-    let unread = |_| Refusal::new(ErrorCode::Busy, "the backup was not read for too long, and has ended");
-    for part in operated.backup().await? {
-        let mut part = part?;
+    telling: &mut Telling<impl AsyncWrite + Unpin>,
+) -> Result<Result<Report, Refusal>, Refusal> {
+    let parts = match operated.backup().await {
+        Ok(parts) => parts,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    for part in parts {
+        let mut part = match part {
+            Ok(part) => part,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
         loop {
             let rest = part.bytes.0.split_off(part.bytes.0.len().min(MAX_PART_BYTES));
             if rest.is_empty() && part.last {
-                return Ok(Report::Backup(part));
+                return Ok(Ok(Report::Backup(part)));
             }
             let piece = FromAdmin::Report(Report::Backup(BackupPart { last: false, ..part.clone() }));
-            timeout(BACKUP_PATIENCE, say(to, number, &piece)).await.map_err(unread)??;
+            telling.say(number, &piece).await?;
             if rest.is_empty() {
                 break;
             }
             part.bytes = Blob(rest);
         }
     }
-    Err(Refusal::new(ErrorCode::Internal, "the backup has no end"))
+    Ok(Err(Refusal::new(ErrorCode::Internal, "the backup has no end")))
 }
 
 /// The protocol version of the connection.
@@ -193,11 +215,22 @@ async fn next(from: &mut (impl AsyncRead + Unpin), buffer: &mut BytesMut) -> Res
     }
 }
 
-async fn say(to: &mut (impl AsyncWrite + Unpin), request: u64, frame: &FromAdmin) -> Result<(), Refusal> {
-    let mut bytes = BytesMut::new();
-    let encoded = frame.encode(request, &mut bytes);
-    encoded.map_err(|error| Refusal::new(ErrorCode::Internal, error.to_string()))?;
-    to.write_all_buf(&mut bytes).await.map_err(|error| FrameError::Io(error).refusal())
+/// The writing half of a conversation.
+struct Telling<W> {
+    to: W,
+    patience: Duration,
+}
+
+impl<W: AsyncWrite + Unpin> Telling<W> {
+    /// An error ends the conversation: the frame may have gone in part.
+    async fn say(&mut self, request: u64, frame: &FromAdmin) -> Result<(), Refusal> {
+        let mut bytes = BytesMut::new();
+        let encoded = frame.encode(request, &mut bytes);
+        encoded.map_err(|error| Refusal::new(ErrorCode::Internal, error.to_string()))?;
+        let unread = |_| Refusal::new(ErrorCode::Busy, "an answer was not read within limits.operator_timeout");
+        let written = timeout(self.patience, self.to.write_all_buf(&mut bytes)).await.map_err(unread)?;
+        written.map_err(|error| FrameError::Io(error).refusal())
+    }
 }
 
 #[cfg(test)]

@@ -57,17 +57,17 @@ fn hello(name: &str, version: u16) -> ToAdmin {
 const SOON: Duration = Duration::from_secs(20);
 
 fn operator() -> (DuplexStream, tokio::task::JoinHandle<Result<(), Refusal>>) {
-    operator_within(SOON, Metrics::new())
+    operator_within(Patience { hello: SOON, answer: SOON }, Metrics::new())
 }
 
 fn operator_within(
-    hello_timeout: Duration,
+    patience: Patience,
     metrics: Metrics,
 ) -> (DuplexStream, tokio::task::JoinHandle<Result<(), Refusal>>) {
     let (ours, theirs) = tokio::io::duplex(4096);
     let relay = tokio::spawn(async move {
         let (from, to) = tokio::io::split(theirs);
-        converse(&Relay, site("site1"), hello_timeout, &metrics, from, to).await
+        converse(&Relay, site("site1"), patience, &metrics, from, to).await
     });
     (ours, relay)
 }
@@ -145,10 +145,25 @@ async fn a_bad_beginning_is_refused_with_its_code() {
 #[tokio::test]
 async fn a_hello_that_never_ends_is_not_waited_for() {
     let metrics = Metrics::new();
-    let (mut pipe, relay) = operator_within(Duration::from_millis(20), metrics.clone());
+    let (mut pipe, relay) =
+        operator_within(Patience { hello: Duration::from_millis(20), answer: SOON }, metrics.clone());
     pipe.write_all(&[0, 0, 0, 40, 0]).await.unwrap();
     let ended = tokio::time::timeout(SOON, relay).await.expect("the relay waits without end").unwrap();
     assert_eq!(ended.unwrap_err().code(), Some(ErrorCode::Malformed));
     assert!(metrics.render().contains("landbridge_bounds_hit_total{bound=\"hello_timeout\"} 1"));
+    drop(pipe);
+}
+
+#[tokio::test]
+async fn a_backup_that_nobody_reads_ends_with_its_connection() {
+    let (mut pipe, relay) =
+        operator_within(Patience { hello: SOON, answer: Duration::from_millis(20) }, Metrics::new());
+    let mut buffer = BytesMut::new();
+    ask(&mut pipe, 1, hello("site1", PROTOCOL_VERSION)).await;
+    hear(&mut pipe, &mut buffer).await;
+    ask(&mut pipe, 2, ToAdmin::Request(Request::Backup)).await;
+    let ended = tokio::time::timeout(SOON, relay).await.expect("the relay waits without end").unwrap();
+    let refusal = ended.unwrap_err();
+    assert!(refusal.code() == Some(ErrorCode::Busy) && refusal.message.contains("operator_timeout"), "{refusal}");
     drop(pipe);
 }

@@ -55,14 +55,29 @@ settings! {
         /// Connections that each peer may have to this relay; one more ends the oldest. Few are in use: of the others the
         /// relay has not yet noticed that they are gone.
         max_connections_per_peer: usize = 8, 1..=64;
+        /// Streams that a peer's connection may have open: the one in use, and those that are ending.
+        max_peer_streams: usize = 4, 2..=64;
+        /// Commands of a peer's stream that wait for the writer; more is left unread until some are decided.
+        max_peer_commands: usize = 16, 1..=1024;
+        /// Answers to a peer that wait to be written; a peer that leaves more unread loses the stream.
+        max_peer_answers: usize = 1024, 16..=65_536;
         /// Operators' connections at once; a command is one.
         max_operators: usize = 32, 1..=1024;
+        /// An operator's connection on which an answer, or a part of a backup, is not read for so long is closed: while a
+        /// backup is made the log grows.
+        operator_timeout: Millis = secs(60), secs(1)..=secs(3600);
+        /// Connections to the HTTP port at once; further ones wait in the kernel.
+        max_http_connections: usize = 64, 1..=4096;
+        /// A connection to the HTTP port is closed when it is so old, whatever it does.
+        max_http_age: Millis = secs(60), secs(1)..=secs(3600);
         /// Streams that one connection may have open: its requests' and its subscriptions'.
         max_streams: usize = 256, 4..=4096;
         /// Subscriptions of one session.
         max_subscriptions: usize = 128, 1..=4096;
         /// Requests of one session that wait for their answers; more are left unread until some are answered.
         max_requests: usize = 4096, 1..=1_048_576;
+        /// Answers of one stream that wait to be written; then its requests wait.
+        max_unwritten_answers: usize = 256, 1..=65_536;
         /// Bytes of one session's requests under way and of its answers that are not written yet, about; more is left unread.
         /// As many again for its frames that have come in part; a session with more of those is ended.
         max_session_bytes: ByteSize = ByteSize::mib(32), ByteSize::kib(256)..=ByteSize::mib(1024);

@@ -1,8 +1,20 @@
-//! What a caller of the HTTP port may take.
+//! What the callers of the HTTP port may take.
 
 use std::time::Duration;
 
-/// Connections at once; further ones wait in the kernel.
-pub(super) const MAX_CONNECTIONS: usize = 64;
-/// A connection is closed when it is so old, whatever it does. Prometheus and balancers open another.
-pub(super) const MAX_CONNECTION_AGE: Duration = Duration::from_secs(60);
+use crate::config::Limits;
+
+/// What the callers of the HTTP port may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HttpBounds {
+    /// Connections at once; further ones wait in the kernel.
+    pub connections: usize,
+    /// A connection is closed when it is so old, whatever it does. Prometheus and balancers open another.
+    pub age: Duration,
+}
+
+impl From<&Limits> for HttpBounds {
+    fn from(limits: &Limits) -> Self {
+        Self { connections: limits.max_http_connections, age: limits.max_http_age.into() }
+    }
+}

@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use super::{
-    bounds::{MAX_CONNECTION_AGE, MAX_CONNECTIONS},
+    bounds::HttpBounds,
     pages::{Pages, router},
 };
 
@@ -74,20 +74,12 @@ pub fn bind(address: SocketAddr) -> Result<HttpListener, BindError> {
 pub async fn serve(
     listener: HttpListener,
     pages: Pages,
+    bounds: HttpBounds,
     end: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
-    serve_within(listener, pages, end, MAX_CONNECTION_AGE).await
-}
-
-async fn serve_within(
-    listener: HttpListener,
-    pages: Pages,
-    end: impl Future<Output = ()> + Send + 'static,
-    age: Duration,
 ) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener.listener)?;
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    axum::serve(Guarded { listener, places, age }, router(pages)).with_graceful_shutdown(end).await
+    let places = Arc::new(Semaphore::new(bounds.connections));
+    axum::serve(Guarded { listener, places, age: bounds.age }, router(pages)).with_graceful_shutdown(end).await
 }
 
 /// A listener with so many places, each for so long.
@@ -165,7 +157,10 @@ mod tests {
     };
 
     use super::*;
-    use crate::metrics::{Metrics, observe::tests::status};
+    use crate::{
+        config::Limits,
+        metrics::{Metrics, observe::tests::status},
+    };
 
     struct Serving {
         address: SocketAddr,
@@ -175,10 +170,10 @@ mod tests {
     }
 
     fn serving(recovered: bool) -> Serving {
-        serving_within(recovered, MAX_CONNECTION_AGE)
+        serving_within(recovered, HttpBounds::from(&Limits::default()))
     }
 
-    fn serving_within(recovered: bool, age: Duration) -> Serving {
+    fn serving_within(recovered: bool, bounds: HttpBounds) -> Serving {
         let listener = bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
         let address = listener.address();
         let ready = Arc::new(AtomicBool::new(true));
@@ -193,7 +188,7 @@ mod tests {
             })
         });
         let (end, ended) = oneshot::channel();
-        let task = tokio::spawn(serve_within(listener, pages, async move { ended.await.unwrap_or_default() }, age));
+        let task = tokio::spawn(serve(listener, pages, bounds, async move { ended.await.unwrap_or_default() }));
         Serving { address, ready, end, task }
     }
 
@@ -260,7 +255,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_caller_that_says_nothing_does_not_stay() {
-        let relay = serving_within(true, Duration::from_millis(50));
+        let relay = serving_within(true, HttpBounds { connections: 1, age: Duration::from_millis(50) });
         let mut silent = TcpStream::connect(relay.address).await.unwrap();
         let mut nothing = Vec::new();
         silent.read_to_end(&mut nothing).await.unwrap();

@@ -15,5 +15,6 @@ mod listening;
 mod pages;
 mod status;
 
+pub use bounds::HttpBounds;
 pub use listening::{BindError, HttpListener, bind, serve};
 pub use pages::{Pages, router};

@@ -12,7 +12,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     peer::Peer,
-    receiving::{self, Guests, Tenancies},
+    receiving::{self, GuestBounds, Guests, Tenancies},
     sending,
     view::RelayView,
 };
@@ -54,8 +54,8 @@ pub struct LinksOptions {
     pub credentials: Arc<dyn Fn() -> Result<quinn::ClientConfig, CertsError> + Send + Sync>,
     /// Bounds and rhythms of each link.
     pub sender: SenderConfig,
-    /// Connections that each peer may have to this relay.
-    pub max_connections_per_peer: usize,
+    /// What each peer may take of this relay.
+    pub guest_bounds: GuestBounds,
     /// How long a dial may take, with its handshakes.
     pub connect_timeout: Duration,
     /// Where is counted.
@@ -100,7 +100,7 @@ impl Links {
     /// Starts a link to each peer. To be called on a tokio runtime.
     pub fn start(options: LinksOptions) -> Self {
         let LinksOptions { site, peers, store, clock, credentials, sender, .. } = options;
-        let LinksOptions { max_connections_per_peer, connect_timeout, metrics, .. } = options;
+        let LinksOptions { guest_bounds, connect_timeout, metrics, .. } = options;
         let made = peers.into_iter().map(|options| {
             let PeerOptions { site: peer, address, offline, offline_policy, max_bytes_per_second } = options;
             let sender = SenderConfig { offline_policy, max_bytes_per_second, ..sender.clone() };
@@ -122,7 +122,7 @@ impl Links {
             dialler: Dialler::new(),
             view: RelayView::new(site),
             tenancies: Tenancies::default(),
-            guests: Guests::new(max_connections_per_peer),
+            guests: Guests::new(guest_bounds),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
             peers,

@@ -24,4 +24,5 @@ mod tests;
 mod view;
 
 pub use links::{Links, LinksOptions, PeerOptions};
+pub use receiving::GuestBounds;
 pub use view::{Described, RelayView, Way};

@@ -22,7 +22,7 @@ use rustls_pki_types::CertificateDer;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-use super::{Links, LinksOptions, PeerOptions};
+use super::{GuestBounds, Links, LinksOptions, PeerOptions};
 use crate::{
     certs::{Authority, CertsError, Credentials, Development, Now, Peer, RefusedConnection, develop},
     clock::{Clock, SystemClock},
@@ -185,7 +185,7 @@ impl Relay {
                 backoff: Backoff { first: region.backoff, cap: region.backoff },
                 ..SenderConfig::default()
             },
-            max_connections_per_peer: Limits::default().max_connections_per_peer,
+            guest_bounds: GuestBounds::from(&Limits::default()),
             connect_timeout: PATIENCE,
             metrics: metrics.clone(),
         });

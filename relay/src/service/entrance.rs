@@ -1,6 +1,6 @@
 //! The door: who may come in, and to whom they are led.
 
-use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, net::SocketAddr, sync::Arc};
 
 use landbridge_protocol::{
     error::{ErrorCode, Refusal},
@@ -30,7 +30,7 @@ pub(super) struct Entrance {
     pub(super) sessions: Arc<Server<Stock, Stock>>,
     pub(super) reporter: Arc<Reporter>,
     pub(super) links: Links,
-    pub(super) hello_timeout: Duration,
+    pub(super) patience: admin::Patience,
     /// A permit per operator's connection.
     pub(super) operators: Arc<Semaphore>,
     /// All that came in.
@@ -52,10 +52,10 @@ impl Entrance {
             let text = "as many operators are connected as limits.max_operators allows; try again later";
             return close(&admitted.connection, &Refusal::new(ErrorCode::Busy, text));
         };
-        let (reporter, site, timeout) = (self.reporter.clone(), self.site, self.hello_timeout);
+        let (reporter, site, patience) = (self.reporter.clone(), self.site, self.patience);
         let metrics = self.metrics.clone();
         self.tasks.spawn(async move {
-            admin::serve(&*reporter, site, timeout, &metrics, admitted, stop).await;
+            admin::serve(&*reporter, site, patience, &metrics, admitted, stop).await;
             drop(place);
         });
     }

@@ -47,12 +47,13 @@ pub use self::{
     sockets::LocalAddrs,
 };
 use crate::{
+    admin,
     admin::Operated,
     certs::{Credentials, Now},
     clock::Clock,
     config::RelayConfig,
-    http::{self, Pages},
-    link::{Links, LinksOptions},
+    http::{self, HttpBounds, Pages},
+    link::{GuestBounds, Links, LinksOptions},
     metrics::{Bound, Metrics},
     session::{Roster, Server},
     store::Store,
@@ -119,7 +120,7 @@ impl Service {
         let reporter = Arc::new(OnceLock::<Arc<Reporter>>::new());
         let page = reporter.clone();
         let pages = Pages::new(metrics.clone(), move || page.get().map(|reporter| reporter.status()));
-        behind.spawn(serve_http(http, pages, end.clone()));
+        behind.spawn(serve_http(http, pages, HttpBounds::from(&config.limits), end.clone()));
         behind.spawn(keep_up(metrics.clone(), end.clone()));
 
         let started = Instant::now();
@@ -147,7 +148,7 @@ impl Service {
             sessions: Arc::new(sessions(&config, stock, roster, links.view(), metrics.clone(), clock)),
             reporter: made.clone(),
             links: links.clone(),
-            hello_timeout: config.limits.hello_timeout.into(),
+            patience: admin::Patience::from(&config.limits),
             operators: Arc::new(Semaphore::new(config.limits.max_operators)),
             tasks: inside.clone(),
             stop: leave.clone(),
@@ -256,7 +257,7 @@ fn link_options(
         clock,
         credentials: Arc::new(move || credentials.client(ALPN_PEER, &limits)),
         sender: settings::sender(config),
-        max_connections_per_peer: config.limits.max_connections_per_peer,
+        guest_bounds: GuestBounds::from(&config.limits),
         connect_timeout: config.replication.connect_timeout.into(),
         metrics,
     }
@@ -285,8 +286,8 @@ fn sessions(
     }
 }
 
-async fn serve_http(listener: http::HttpListener, pages: Pages, end: CancellationToken) {
-    if let Err(error) = http::serve(listener, pages, end.cancelled_owned()).await {
+async fn serve_http(listener: http::HttpListener, pages: Pages, bounds: HttpBounds, end: CancellationToken) {
+    if let Err(error) = http::serve(listener, pages, bounds, end.cancelled_owned()).await {
         tracing::error!(%error, "HTTP is not served any more");
     }
 }

@@ -108,7 +108,7 @@ pub async fn serve<S: Shelf, L: Subscriptions>(server: Arc<Server<S, L>>, admitt
     let tasks = TaskTracker::new();
     // The views from before the Welcome is made, so that no change after it is missed.
     let views = (session.server.roster.view(), session.server.relay_view.clone());
-    let outgoing = Outgoing::start(send, &tasks, session.budget.clone());
+    let outgoing = Outgoing::start(&session, send, &tasks);
     let welcome = welcome(&session, views.0.borrow().clone(), views.1.borrow().clone());
     if outgoing.send(request, &RelayToNode::Welcome(welcome)).await.is_ok() {
         tasks.spawn(push_views(outgoing.clone(), views, session.stop.clone()));

@@ -28,9 +28,6 @@ use crate::{
     transport::close,
 };
 
-/// Answers of a stream that wait to be written; who has one more waits, and so in the end nothing more is read. Their bytes
-/// are counted by the session's budget.
-const MAX_UNWRITTEN: usize = 256;
 /// Bytes that are written at once; answers that are ready at one time go together.
 const COALESCE_BYTES: usize = 64 << 10;
 /// Bytes asked of the stream at once; a frame of no more is not counted while it comes in.
@@ -116,10 +113,14 @@ pub(super) struct Gone;
 
 impl Outgoing {
     /// Starts the task that writes; it ends the stream when the last clone is gone.
-    pub(super) fn start(send: SendStream, tasks: &TaskTracker, budget: Arc<Budget>) -> Self {
-        let (unwritten, from) = mpsc::channel(MAX_UNWRITTEN);
+    pub(super) fn start<S: Shelf, L: Subscriptions>(
+        session: &Session<S, L>,
+        send: SendStream,
+        tasks: &TaskTracker,
+    ) -> Self {
+        let (unwritten, from) = mpsc::channel(session.server.limits.max_unwritten_answers);
         tasks.spawn(write(send, from));
-        Self { unwritten, budget }
+        Self { unwritten, budget: session.budget.clone() }
     }
 
     /// Queues a frame; waits while the queue is full or the budget spent.
@@ -149,8 +150,8 @@ fn encoded(request: u64, frame: &RelayToNode) -> Result<Bytes, Gone> {
 }
 
 async fn write(mut send: SendStream, mut from: mpsc::Receiver<(Bytes, Held)>) {
-    let mut frames = Vec::with_capacity(MAX_UNWRITTEN);
-    while from.recv_many(&mut frames, MAX_UNWRITTEN).await > 0 {
+    let mut frames = Vec::new();
+    while from.recv_many(&mut frames, from.max_capacity()).await > 0 {
         // Given back when QUIC, which has a bound of its own, has taken the bytes.
         let (mut joined, mut held) = (BytesMut::new(), Vec::new());
         for (frame, its_bytes) in frames.drain(..) {
@@ -209,12 +210,12 @@ pub(super) async fn serve<S: Shelf, L: Subscriptions>(
                 }
             }
             Err(refusal) => {
-                let outgoing = Outgoing::start(send, &tasks, session.budget.clone());
+                let outgoing = Outgoing::start(&session, send, &tasks);
                 let _gone = outgoing.send(raw.request, &RelayToNode::Refused(refusal)).await;
             }
         };
     }
-    let outgoing = Outgoing::start(send, &tasks, session.budget.clone());
+    let outgoing = Outgoing::start(&session, send, &tasks);
     if take(&session, raw, &outgoing, &tasks).await.is_ok()
         && let Err(error) = pump(&session, &mut incoming, &outgoing, &tasks).await
     {

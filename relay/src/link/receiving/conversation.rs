@@ -33,9 +33,6 @@ use crate::{
     transport::{FrameQueue, FrameReader},
 };
 
-/// Commands that a stream has with the writer at most; it is not read further meanwhile.
-const MAX_COMMANDS: usize = 16;
-
 /// One incoming stream.
 pub(super) struct Conversation {
     shared: Arc<Shared>,
@@ -152,7 +149,7 @@ impl Conversation {
 
     async fn next(&mut self, frames: &mut FrameReader) -> Result<Happened, Refusal> {
         let silence = self.shared.config.silence.into();
-        let (may_read, idle) = (self.commands.len() < MAX_COMMANDS, self.commands.len() == 0);
+        let (may_read, idle) = (self.commands.len() < self.shared.guests.bounds.commands, self.commands.len() == 0);
         tokio::select! {
             biased;
             (note, decided) = self.commands.next() => Ok(Happened::Decided(note, decided)),

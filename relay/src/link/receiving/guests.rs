@@ -8,11 +8,38 @@ use std::{
 use landbridge_protocol::name::SiteName;
 use tokio_util::sync::CancellationToken;
 
+use crate::config::Limits;
+
+/// What each peer may take of this relay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GuestBounds {
+    /// Connections.
+    pub connections: usize,
+    /// Streams of one connection: the one in use, and those that are ending.
+    pub streams: usize,
+    /// Commands of one stream that wait for the writer.
+    pub commands: usize,
+    /// Answers of one stream that wait to be written. A sender has a window of batches: one that leaves so many unread is
+    /// broken.
+    pub answers: usize,
+}
+
+impl From<&Limits> for GuestBounds {
+    fn from(limits: &Limits) -> Self {
+        Self {
+            connections: limits.max_connections_per_peer,
+            streams: limits.max_peer_streams,
+            commands: limits.max_peer_commands,
+            answers: limits.max_peer_answers,
+        }
+    }
+}
+
 /// Who is connected. Where a peer has one connection too many its oldest is ended: of a link that broke and was dialled
 /// anew it is the one that nobody uses any more.
 #[derive(Debug)]
 pub(in crate::link) struct Guests {
-    bound: usize,
+    pub(super) bounds: GuestBounds,
     by_peer: Mutex<HashMap<SiteName, VecDeque<CancellationToken>>>,
 }
 
@@ -26,8 +53,8 @@ pub(in crate::link) struct Guest {
 }
 
 impl Guests {
-    pub(in crate::link) fn new(bound: usize) -> Self {
-        Self { bound, by_peer: Mutex::default() }
+    pub(in crate::link) fn new(bounds: GuestBounds) -> Self {
+        Self { bounds, by_peer: Mutex::default() }
     }
 
     pub(in crate::link) fn enter(&self, peer: SiteName) -> Guest {
@@ -36,7 +63,7 @@ impl Guests {
         let here = by_peer.entry(peer).or_default();
         here.retain(|guest| !guest.is_cancelled());
         here.push_back(ended.clone());
-        let oldest = if here.len() > self.bound { here.pop_front() } else { None };
+        let oldest = if here.len() > self.bounds.connections { here.pop_front() } else { None };
         let in_place_of_another = oldest.inspect(CancellationToken::cancel).is_some();
         Guest { ended, in_place_of_another }
     }
@@ -54,7 +81,7 @@ mod tests {
 
     #[test]
     fn the_oldest_gives_way_and_those_who_left_do_not_count() {
-        let guests = Guests::new(2);
+        let guests = Guests::new(GuestBounds { connections: 2, ..GuestBounds::from(&Limits::default()) });
         let (peer, other) = (SiteName::new("site2").unwrap(), SiteName::new("site3").unwrap());
         let first = guests.enter(peer);
         drop(guests.enter(peer));

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::conversation::Conversation;
+pub use self::guests::GuestBounds;
 pub(super) use self::{guests::Guests, tenancy::Tenancies};
 use super::{links::Shared, peer::Peer};
 use crate::{
@@ -24,16 +25,11 @@ use crate::{
     transport::{Admitted, FrameReader, close, frame_queue},
 };
 
-/// Streams that a peer's connection may have: the one in use, and those that are ending.
-const MAX_STREAMS: u32 = 4;
-
-/// Answers that wait for the stream. A sender has a window of batches: one that leaves so many unread is broken.
-const QUEUED_ANSWERS: usize = 1024;
-
 /// Serves a peer's connection until it ends or the relay stops.
 pub(super) async fn receive(shared: Arc<Shared>, peer: Arc<Peer>, admitted: Admitted) {
     let connection = &admitted.connection;
-    connection.set_max_concurrent_bi_streams(VarInt::from_u32(MAX_STREAMS));
+    let streams = u32::try_from(shared.guests.bounds.streams).map_or(VarInt::MAX, VarInt::from_u32);
+    connection.set_max_concurrent_bi_streams(streams);
     let guest = shared.guests.enter(peer.site);
     if guest.in_place_of_another {
         shared.metrics.bound_hit(Bound::PeerConnections);
@@ -67,7 +63,7 @@ pub(super) async fn receive(shared: Arc<Shared>, peer: Arc<Peer>, admitted: Admi
 
 /// Serves one stream; its end, if the sender is to know, is its last frame.
 async fn serve(shared: Arc<Shared>, peer: Arc<Peer>, send: SendStream, recv: RecvStream) {
-    let (queue, writer) = frame_queue(send, QUEUED_ANSWERS);
+    let (queue, writer) = frame_queue(send, shared.guests.bounds.answers);
     let site = peer.site;
     let writing = AbortOnDropHandle::new(tokio::spawn(async move {
         if let Err(error) = writer.run().await {
