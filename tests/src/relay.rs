@@ -1,7 +1,7 @@
 //! A relay as a process of its own, so that it can be killed.
 
 use std::{
-    fs::OpenOptions,
+    fs::{self, OpenOptions},
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
 };
@@ -91,6 +91,18 @@ impl RelayProcess {
     /// The process id, while it runs.
     pub fn pid(&self) -> Option<u32> {
         self.child.id()
+    }
+
+    /// Bytes of it that are in memory.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn resident_bytes(&self) -> u64 {
+        let pid = self.pid().expect("a relay that runs");
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the kernel tells");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("what is resident is told");
+        let kilobytes = line.trim().strip_suffix(" kB").and_then(|number| number.parse::<u64>().ok());
+        kilobytes.expect("kilobytes") * 1024
     }
 
     /// `kill -9`.

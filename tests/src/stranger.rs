@@ -6,9 +6,16 @@ use std::{
     sync::Arc,
 };
 
-use bytes::Bytes;
-use landbridge_protocol::{error::ErrorCode, frame::RawFrame};
-use quinn::{Connecting, Connection, ConnectionError, Endpoint, RecvStream, crypto::rustls::QuicClientConfig};
+use bytes::{Bytes, BytesMut};
+use landbridge_client::Client;
+use landbridge_protocol::{
+    error::ErrorCode,
+    frame::{NodeToRelay, PROTOCOL_VERSION, RawFrame, node::Hello},
+};
+use quinn::{
+    Connecting, Connection, ConnectionError, Endpoint, RecvStream, TransportConfig, VarInt,
+    crypto::rustls::QuicClientConfig,
+};
 use rustls::{
     RootCertStore,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
@@ -17,7 +24,7 @@ use tokio::time::timeout;
 
 use crate::{
     patience::PATIENCE,
-    sites::{SITES, Sites},
+    sites::{SITES, Sites, ThreeSites},
 };
 
 /// One with a certificate of the harness.
@@ -65,6 +72,15 @@ impl Stranger {
         self
     }
 
+    /// The same, of whose streams no more than so many bytes are on the way, or here, until they are read.
+    #[must_use]
+    pub fn with_window(mut self, bytes: u32) -> Self {
+        let mut transport = TransportConfig::default();
+        transport.stream_receive_window(VarInt::from_u32(bytes));
+        self.config.transport_config(Arc::new(transport));
+        self
+    }
+
     /// Begins a handshake.
     ///
     /// # Panics
@@ -80,6 +96,47 @@ impl Stranger {
     pub async fn connect(&self) -> Result<Connection, ConnectionError> {
         timeout(PATIENCE, self.dial()).await.expect("the relay does not answer a dial")
     }
+}
+
+/// Sites 1 and 3 are honest, with a node each; site 2 is not there, and its certificate is a stranger's. `settings` are
+/// further ones of the relays.
+///
+/// # Panics
+/// When they don't start.
+pub async fn honest(settings: &str) -> (ThreeSites, [Client; 2]) {
+    let mut sites = ThreeSites::prepare(&format!("[replication]\nfill_wait = \"100ms\"\n{settings}"));
+    for site in [0, 2] {
+        sites.spawn(site);
+    }
+    for site in [0, 2] {
+        sites.ready(site).await;
+    }
+    let nodes = [sites.node(0, "node11").await, sites.node(2, "node31").await];
+    (sites, nodes)
+}
+
+/// The frame of a node, with a number that serves as well as any other.
+///
+/// # Panics
+/// When it is too large for a frame.
+pub fn of_node(frame: &NodeToRelay) -> Vec<u8> {
+    let mut bytes = BytesMut::new();
+    frame.encode(7, &mut bytes).expect("a frame within its bounds");
+    bytes.to_vec()
+}
+
+/// The hello of a node of the first site.
+pub fn hello_of_node(name: &str) -> Vec<u8> {
+    let site = || SITES[0].parse().expect("a site's name");
+    of_node(&NodeToRelay::Hello(Hello {
+        version_min: PROTOCOL_VERSION,
+        version_max: PROTOCOL_VERSION,
+        site: site(),
+        home: site(),
+        node: name.parse().expect("a node's name"),
+        member: true,
+        software: "hostile".into(),
+    }))
 }
 
 /// A frame of that kind, whatever the body.

@@ -21,8 +21,8 @@ use landbridge_protocol::{
 use landbridge_tests::{
     load::{Known, Load, contents, until_equal},
     metrics::{scrape, total},
-    sites::{ThreeSites, now},
-    stranger::{Stranger, next_frame},
+    sites::now,
+    stranger::{Stranger, honest, next_frame},
 };
 use quinn::{Connection, RecvStream, SendStream};
 
@@ -139,19 +139,6 @@ fn lies(welcome: &Welcome) -> Vec<(&'static str, Vec<SenderToReceiver>, ErrorCod
     ]
 }
 
-/// Sites 1 and 3 are honest; site 2 is not there, and its certificate is the liar's.
-async fn honest() -> (ThreeSites, [Client; 2]) {
-    let mut sites = ThreeSites::prepare("[replication]\nfill_wait = \"100ms\"\n");
-    for site in [0, 2] {
-        sites.spawn(site);
-    }
-    for site in [0, 2] {
-        sites.ready(site).await;
-    }
-    let nodes = [sites.node(0, "node11").await, sites.node(2, "node31").await];
-    (sites, nodes)
-}
-
 /// Both honest sites hold what was acknowledged, and nothing else.
 async fn undisturbed(nodes: &[Client; 2], known: &Known) {
     let live: Vec<_> = known.iter().filter_map(|(key, value)| Some((key, value.as_ref()?))).collect();
@@ -162,7 +149,7 @@ async fn undisturbed(nodes: &[Client; 2], known: &Known) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_that_lies_alters_nothing() {
-    let (sites, nodes) = honest().await;
+    let (sites, nodes) = honest("").await;
     let load = Load::start(&nodes[0], "sessions", "honest", 2, 20, 1);
     let liar = Stranger::new(&sites, 0, "site2.relay", ALPN_PEER);
     let connection = liar.connect().await.unwrap();

@@ -3,41 +3,20 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use landbridge_protocol::{
     error::ErrorCode,
-    frame::{
-        ALPN_ADMIN, ALPN_NODE, ALPN_PEER, NodeToRelay, PROTOCOL_VERSION, ReceiverToSender, RelayToNode,
-        node::{Hello, Request},
-    },
+    frame::{ALPN_ADMIN, ALPN_NODE, ALPN_PEER, NodeToRelay, ReceiverToSender, RelayToNode, node::Request},
 };
 use landbridge_tests::{
     sites::TwoSites,
-    stranger::{Stranger, closed, frame, next_frame},
+    stranger::{Stranger, closed, frame, hello_of_node, next_frame, of_node},
 };
 use quinn::{Connection, ConnectionError, RecvStream, SendStream};
 
 /// Dials the first relay with a certificate of the harness.
 async fn dial(sites: &TwoSites, certificate: &str, alpn: &[u8]) -> Result<Connection, ConnectionError> {
     Stranger::new(sites, 0, certificate, alpn).connect().await
-}
-
-fn encoded(frame: &NodeToRelay) -> Vec<u8> {
-    let mut bytes = BytesMut::new();
-    frame.encode(7, &mut bytes).unwrap();
-    bytes.to_vec()
-}
-
-fn hello() -> Vec<u8> {
-    encoded(&NodeToRelay::Hello(Hello {
-        version_min: PROTOCOL_VERSION,
-        version_max: PROTOCOL_VERSION,
-        site: "site1".parse().unwrap(),
-        home: "site1".parse().unwrap(),
-        node: "node12".parse().unwrap(),
-        member: true,
-        software: "hostile".into(),
-    }))
 }
 
 /// What a stranger may send first: bytes without sense, a frame that stops, a length beyond all bounds and one below, a kind
@@ -88,15 +67,15 @@ async fn hostile_nodes_lose_their_own_connection_only() {
         cache.put(what, Bytes::from_static(b"undisturbed")).await.unwrap();
     }
     let connection = dial(&sites, "node12", ALPN_NODE).await.unwrap();
-    let _stream = send(&connection, &encoded(&NodeToRelay::Request(Request::Ping))).await;
+    let _stream = send(&connection, &of_node(&NodeToRelay::Request(Request::Ping))).await;
     assert_eq!(closed(&connection).await, ErrorCode::Malformed, "a request before the hello");
 
     // With a session, what is whole is answered, and the session goes on; what is no frame ends it, with the reason.
     for control in [true, false] {
         let connection = dial(&sites, "node12", ALPN_NODE).await.unwrap();
         let (mut to, mut from) = connection.open_bi().await.unwrap();
-        to.write_all(&hello()).await.unwrap();
-        to.write_all(&hello()).await.unwrap();
+        to.write_all(&hello_of_node("node12")).await.unwrap();
+        to.write_all(&hello_of_node("node12")).await.unwrap();
         assert_eq!(refused(&mut from).await, ErrorCode::Malformed, "a second hello");
         to.write_all(&frame(0x7777, b"\x90")).await.unwrap();
         assert_eq!(refused(&mut from).await, ErrorCode::Unsupported, "an unknown kind");

@@ -24,13 +24,6 @@ fn bytes_below(dir: &Path) -> u64 {
         .sum()
 }
 
-/// Bytes of a process that are in memory.
-fn resident_bytes(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_absent_peer_costs_no_more_than_the_live_entries() {
     let (changes, keys) = (setting("LANDBRIDGE_CHANGES", 200_000), setting("LANDBRIDGE_KEYS", 5_000));
@@ -54,10 +47,9 @@ async fn an_absent_peer_costs_no_more_than_the_live_entries() {
     // First as much as fills the storage engine's cache, which is bounded; a queue of changes would go on growing.
     let half = changes / 2;
     write(keys * 2, half).await;
-    let pid = sites.relay(0).pid().unwrap();
-    let resident = resident_bytes(pid);
+    let resident = sites.relay(0).resident_bytes();
     write(half, changes).await;
-    let resident_after = resident_bytes(pid);
+    let resident_after = sites.relay(0).resident_bytes();
     let (grown, written) = (resident_after.saturating_sub(resident), ((changes - half) * VALUE_BYTES) as u64);
     println!("resident {resident} bytes half way, {resident_after} at the end, {written} written between");
     assert!(grown < written / 4, "{grown} bytes more in memory for {written} bytes of changes to the same keys");
