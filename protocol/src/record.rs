@@ -151,3 +151,13 @@ pub enum Merge {
     /// Birth, then removed over live, then version: a removal beats a concurrent update of the life it ended.
     RemoveWins,
 }
+
+impl Merge {
+    /// As configurations have it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Merge::Latest => "latest",
+            Merge::RemoveWins => "remove_wins",
+        }
+    }
+}

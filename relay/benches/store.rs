@@ -109,6 +109,7 @@ fn options(dir: &Path, run: u64, group: usize) -> StoreOptions {
         replica: ReplicaConfig {
             site: SiteName::new("site1").expect("a name"),
             peers: Vec::new(),
+            former_sites: Default::default(),
             caches: [(CacheName::new("sessions").expect("a name"), cache)].into(),
             max_clock_skew: Millis::from_secs(60),
             tombstone_min_age: Millis::from_secs(60),

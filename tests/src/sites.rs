@@ -32,7 +32,20 @@ pub struct Sites<const N: usize> {
     dialled: [[u16; N]; N],
     /// Further settings of each of its peers.
     peers: [[String; N]; N],
+    /// As what each site has each other one.
+    known: [[Known; N]; N],
     relays: [Option<RelayProcess>; N],
+}
+
+/// As what a site is in another one's configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Known {
+    /// A peer.
+    Peer,
+    /// One that was decommissioned.
+    Former,
+    /// Not at all.
+    Not,
 }
 
 /// Two sites.
@@ -49,7 +62,14 @@ impl<const N: usize> Sites<N> {
         let dir = TempDir::with_prefix("landbridge-").expect("a temporary directory");
         let ports = array::from_fn(|_| ports::free());
         let peers = array::from_fn(|_| array::from_fn(|_| String::new()));
-        let sites = Self { dir, ports, dialled: [ports; N], peers, relays: array::from_fn(|_| None) };
+        let sites = Self {
+            dir,
+            ports,
+            dialled: [ports; N],
+            peers,
+            known: [[Known::Peer; N]; N],
+            relays: array::from_fn(|_| None),
+        };
         let site = |name: &str| SiteName::new(name).expect("a site's name");
         let nodes =
             (0..N).flat_map(|at| NODES[at].map(|n| (site(SITES[at]), NodeName::new(n).expect("a node's name"))));
@@ -113,20 +133,51 @@ impl<const N: usize> Sites<N> {
         self.peers[at][peer] = settings.to_owned();
     }
 
+    /// Has the relay of `at` know `other` so, once it is configured anew.
+    pub fn set_known(&mut self, at: usize, other: usize, known: Known) {
+        self.known[at][other] = known;
+    }
+
+    /// Writes the configuration of a relay anew, and has the running relay take it over: what the command prints.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub async fn reload(&self, at: usize, settings: &str) -> String {
+        self.configure(at, settings);
+        let (code, out, err) = self.command(at, &["reload"]).await;
+        assert_eq!(code, Some(0), "reload at {}: {err}", SITES[at]);
+        out
+    }
+
+    /// How the configuration of `peer` differs from that of `at`, as the status of `at` tells.
+    ///
+    /// # Panics
+    /// When its status does not tell.
+    pub async fn differences(&self, at: usize, peer: usize) -> Vec<String> {
+        let status = self.status(at).await;
+        let links = status["links"].as_array().expect("a status lists links");
+        let link = links.iter().find(|link| link["peer"] == SITES[peer]).expect("a peer of this relay");
+        let differences = link["differences"].as_array().expect("a link's differences are listed");
+        differences.iter().map(|difference| difference.as_str().expect("in words").to_owned()).collect()
+    }
+
     /// Writes the configuration of a relay anew; a running one does not notice.
     pub fn configure(&self, at: usize, settings: &str) {
         let site = SITES[at];
-        let peers = (0..N).filter(|peer| *peer != at).map(|peer| {
+        let known_as = |known| (0..N).filter(move |other| *other != at && self.known[at][*other] == known);
+        let former: Vec<String> = known_as(Known::Former).map(|other| format!("\"{}\"", SITES[other])).collect();
+        let peers = known_as(Known::Peer).map(|peer| {
             format!(
                 "[[peers]]\nsite = \"{}\"\naddress = \"127.0.0.1:{}\"\n{}\n",
                 SITES[peer], self.dialled[at][peer], self.peers[at][peer]
             )
         });
         let text = format!(
-            "site = \"{site}\"\nlisten = \"127.0.0.1:{}\"\n\n[store]\ndir = \"{site}.store\"\n\n[tls]\n\
+            "site = \"{site}\"\nlisten = \"127.0.0.1:{}\"\nformer_sites = [{}]\n\n[store]\ndir = \"{site}.store\"\n\n[tls]\n\
              certificate = \"certs/{site}.relay.pem\"\nkey = \"certs/{site}.relay.key\"\ntrust = \"certs/ca.pem\"\n\n\
              {}{settings}\n",
             self.ports[at],
+            former.join(", "),
             peers.collect::<String>()
         );
         fs::write(self.config(at), text).expect("the test's directory is writable");

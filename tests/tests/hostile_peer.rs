@@ -74,6 +74,8 @@ fn hello() -> Hello {
         caches: vec![],
         filling: false,
         lacks: vec![],
+        sites: vec![],
+        former_sites: vec![],
         software: "hostile".into(),
     };
     Hello { sender, to: site("site1") }

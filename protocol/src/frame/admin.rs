@@ -59,6 +59,11 @@ pub enum Request {
         /// The peer.
         peer: SiteName,
     },
+    /// Read the configuration anew and take over what has changed. Answered by [`Reloaded`].
+    Reload {
+        /// This file, at the relay's machine, instead of the one that the relay was started with.
+        file: Option<String>,
+    },
 }
 
 /// What the relay answers.
@@ -73,6 +78,8 @@ pub enum Report {
     Conflicts(Conflicts),
     /// To [`Request::Backup`]: one of several.
     Backup(BackupPart),
+    /// To [`Request::Reload`].
+    Reloaded(Reloaded),
 }
 
 /// A relay at one moment.
@@ -110,6 +117,20 @@ pub struct Status {
     pub site_view: String,
     /// Relay view, as logged.
     pub relay_view: String,
+    /// Sites that were decommissioned.
+    #[serde(default)]
+    pub former_sites: Vec<SiteName>,
+}
+
+/// A configuration that was taken over whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// The file that was read.
+    pub file: String,
+    /// What it changed, a line each; nothing where it says what the relay goes by already.
+    pub changes: Vec<String>,
+    /// What is not wrong yet, in sentences.
+    pub warnings: Vec<String>,
 }
 
 /// One session.
@@ -154,6 +175,9 @@ pub struct LinkReport {
     /// The peer's software, once it has answered.
     #[serde(default)]
     pub software: Option<String>,
+    /// How the peer's configuration differs from this relay's in what must be equal, in sentences.
+    #[serde(default)]
+    pub differences: Vec<String>,
 }
 
 /// One cache.

@@ -56,6 +56,12 @@ pub struct Introduction {
     /// sites meant by them differed before. An older relay says nothing of it.
     #[serde(default)]
     pub lacks: Vec<(SiteName, CacheName)>,
+    /// The sites that it is configured with, its own included. An older relay says nothing of them.
+    #[serde(default)]
+    pub sites: Vec<SiteName>,
+    /// The sites that were decommissioned, as it is configured: it takes what others hold of them, and nothing from them.
+    #[serde(default)]
+    pub former_sites: Vec<SiteName>,
     /// Name and version of the software, for the log.
     pub software: String,
 }

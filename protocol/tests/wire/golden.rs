@@ -14,7 +14,7 @@ use landbridge_protocol::{
 
 use crate::{
     draw::Draw,
-    samples::{Frame, backup_part, conflicts, conflicts_asked, sample},
+    samples::{Frame, backup_part, conflicts, conflicts_asked, reload_asked, reloaded, sample},
 };
 
 /// The request id in golden frames of nodes and operators; peers' frames have none.
@@ -71,6 +71,15 @@ fn a_part_of_a_backup_has_its_golden_bytes() {
     let told = Frame::FromAdmin(FromAdmin::Report(Report::Backup(backup_part(&mut draw))));
     let text = section("what is asked", &asked.bytes(REQUEST)) + &section("what is told", &told.bytes(REQUEST));
     compare("backup.hex", &text);
+}
+
+#[test]
+fn a_reload_has_its_golden_bytes() {
+    let mut draw = Draw::fixed();
+    let asked = Frame::ToAdmin(ToAdmin::Request(reload_asked(&mut draw)));
+    let told = Frame::FromAdmin(FromAdmin::Report(Report::Reloaded(reloaded(&mut draw))));
+    let text = section("what is asked", &asked.bytes(REQUEST)) + &section("what is told", &told.bytes(REQUEST));
+    compare("reload.hex", &text);
 }
 
 #[test]

@@ -104,11 +104,12 @@ pub(crate) fn sample(kind: FrameKind, d: &mut Draw) -> Frame {
         })),
         K::AdminRequest => {
             let peer = d.site();
-            Frame::ToAdmin(ToAdmin::Request(match d.below(5) {
+            Frame::ToAdmin(ToAdmin::Request(match d.below(6) {
                 0 => admin::Request::Status,
                 4 => admin::Request::Backup,
                 1 => admin::Request::TakeOffline { peer },
                 2 => admin::Request::BringOnline { peer },
+                5 => reload_asked(d),
                 _ => conflicts_asked(d),
             }))
         }
@@ -231,6 +232,8 @@ fn introduction(d: &mut Draw) -> peer::Introduction {
         filling: d.coin(),
         lacks: d.many(3, |d| (d.site(), d.cache())),
         software: d.text(),
+        sites: d.many(3, Draw::site),
+        former_sites: d.many(3, Draw::site),
     }
 }
 
@@ -295,6 +298,7 @@ fn link(d: &mut Draw) -> admin::LinkReport {
         skew_ms: d.maybe(|d| -i64::from(d.small())),
         version: d.maybe(|d| d.small() as u16),
         software: d.maybe(|d| d.text()),
+        differences: d.many(3, Draw::text),
     }
 }
 
@@ -331,11 +335,20 @@ pub(crate) fn backup_part(d: &mut Draw) -> admin::BackupPart {
     admin::BackupPart { bytes: Blob(d.bytes()), through: d.number(), head: d.number(), last: d.coin() }
 }
 
+pub(crate) fn reload_asked(d: &mut Draw) -> admin::Request {
+    admin::Request::Reload { file: d.maybe(Draw::text) }
+}
+
+pub(crate) fn reloaded(d: &mut Draw) -> admin::Reloaded {
+    admin::Reloaded { file: d.text(), changes: d.many(3, Draw::text), warnings: d.many(3, Draw::text) }
+}
+
 fn report(d: &mut Draw) -> admin::Report {
-    match d.below(6) {
+    match d.below(7) {
         0 => return admin::Report::Link(link(d)),
         4 => return admin::Report::Conflicts(conflicts(d)),
         5 => return admin::Report::Backup(backup_part(d)),
+        6 => return admin::Report::Reloaded(reloaded(d)),
         _ => {}
     }
     admin::Report::Status(Box::new(admin::Status {
@@ -370,5 +383,6 @@ fn report(d: &mut Draw) -> admin::Report {
         }),
         site_view: d.text(),
         relay_view: d.text(),
+        former_sites: d.many(3, Draw::site),
     }))
 }

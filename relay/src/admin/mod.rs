@@ -2,7 +2,7 @@
 //!
 //! It knows neither links nor the store: what it reports and what it may do is an [`Operated`].
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use bytes::BytesMut;
 use landbridge_protocol::{
@@ -10,7 +10,7 @@ use landbridge_protocol::{
     error::{ErrorCode, Refusal},
     frame::{
         FrameCodec, FrameError, FromAdmin, RawFrame, ToAdmin,
-        admin::{BackupPart, Conflicts, Hello, LinkReport, Report, Request, Status, Welcome},
+        admin::{BackupPart, Conflicts, Hello, LinkReport, Reloaded, Report, Request, Status, Welcome},
         common_version,
     },
     name::{CacheName, SiteName},
@@ -62,6 +62,9 @@ pub trait Operated: Send + Sync + 'static {
 
     /// Begins a backup.
     fn backup(&self) -> impl Future<Output = Result<Self::Backup, Refusal>> + Send;
+
+    /// Reads the configuration anew, from this file or its own, and takes it over whole or not at all.
+    fn reload(&self, file: Option<PathBuf>) -> impl Future<Output = Result<Reloaded, Refusal>> + Send;
 
     /// Takes the link to that peer offline, or brings it online; resolves when that has been done.
     fn set_offline(&self, peer: SiteName, offline: bool) -> impl Future<Output = Result<LinkReport, Refusal>> + Send;
@@ -153,6 +156,7 @@ async fn answer<O: Operated>(
             operated.conflicts(cache.as_ref(), after, limit).map(Report::Conflicts)
         }
         Request::Backup => back_up(operated, number, telling).await?,
+        Request::Reload { file } => operated.reload(file.map(PathBuf::from)).await.map(Report::Reloaded),
         Request::TakeOffline { peer } => operated.set_offline(peer, true).await.map(Report::Link),
         Request::BringOnline { peer } => operated.set_offline(peer, false).await.map(Report::Link),
     })

@@ -30,6 +30,10 @@ impl Operated for Relay {
         Ok(vec![part(5, 3, false), part(2 * MAX_PART_BYTES + 7, 9, true)].into_iter())
     }
 
+    async fn reload(&self, _: Option<PathBuf>) -> Result<Reloaded, Refusal> {
+        unreachable!("not asked for here")
+    }
+
     async fn set_offline(&self, peer: SiteName, offline: bool) -> Result<LinkReport, Refusal> {
         if peer != site("site2") {
             return Err(Refusal::new(ErrorCode::UnknownPeer, "no such peer"));
@@ -45,6 +49,7 @@ impl Operated for Relay {
             skew_ms: None,
             version: None,
             software: None,
+            differences: vec![],
         })
     }
 }

@@ -112,6 +112,11 @@ impl Authority {
         Ok(Self { site, peers, verifiers: [verifier(Role::Node)?, verifier(Role::Peer)?, verifier(Role::Admin)?] })
     }
 
+    /// The same authority over connections, where the relay has these peers.
+    pub fn with_peers(&self, peers: impl IntoIterator<Item = SiteName>) -> Self {
+        Self { peers: peers.into_iter().collect(), ..self.clone() }
+    }
+
     /// Checks ALPN × role × authorities × site. `chain` is what quinn has as the peer's identity: the certificate,
     /// issuers after it. To be asked before the first frame, and again while a connection lasts.
     pub fn authorize(

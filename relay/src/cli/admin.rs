@@ -180,6 +180,10 @@ pub(super) async fn status(to: &Target) -> Result<Exit, Failure> {
     say!("origin {}  head {}", status.origin, status.head);
     say!("log {} live, {} dead", bytes(status.log_live_bytes), bytes(status.log_dead_bytes));
     say!("sites {}", status.relay_view);
+    if !status.former_sites.is_empty() {
+        let former: Vec<&str> = status.former_sites.iter().map(SiteName::as_str).collect();
+        say!("former sites {}", former.join(", "));
+    }
     say!("nodes {}", status.site_view);
     say!("");
     links(&status.links);
@@ -207,6 +211,9 @@ fn links(links: &[LinkReport]) {
     // on lines of their own: they can be long
     for link in links.iter().filter(|link| !link.detail.is_empty()) {
         say!("{}: {}", link.peer, link.detail);
+    }
+    for link in links {
+        link.differences.iter().for_each(|difference| say!("{}: configured differently: {difference}", link.peer));
     }
 }
 

@@ -51,6 +51,11 @@ pub(super) const RESTORE: &str = "Example:
   landbridge restore --config relay.toml --dir backups/monday    # then start the relay
 
 What came after the backup comes from the peers. What had not reached a peer is lost.";
+pub(super) const RELOAD: &str = "Example:
+  landbridge check --config relay.toml; landbridge reload
+
+Caches, peers and replication are taken over at once, other limits by sessions that begin afterwards. What needs a restart
+is named, and nothing is changed then. SIGHUP does the same; what came of it is in the log.";
 pub(super) const CHECK: &str = "Example:
   landbridge check --config relay.toml    # exit status 1 where something is wrong";
 pub(super) const RUN: &str = "Examples:

@@ -16,6 +16,7 @@ mod examples;
 mod export;
 mod output;
 mod relay_process;
+mod reload;
 mod run;
 mod signals;
 mod watch;
@@ -261,6 +262,15 @@ enum Remote {
     },
     /// Show the connected nodes
     Nodes(Target),
+    /// Have the relay read its configuration anew and take over what has changed; a bad one is refused whole
+    #[command(after_help = examples::RELOAD)]
+    Reload {
+        /// This file, at the relay's machine, instead of the one that it was started with
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        #[command(flatten)]
+        to: Target,
+    },
     /// Stop replicating with a peer until `bring-online`; nothing is dropped
     #[command(after_help = examples::TAKE_OFFLINE)]
     TakeOffline {
@@ -342,6 +352,7 @@ async fn run_remote(command: Remote) -> Result<Exit, Failure> {
         Remote::Conflicts { cache, to } => conflicts::conflicts(&to, cache).await,
         Remote::Backup { dir, to } => backup::backup(&to, &dir).await,
         Remote::Nodes(to) => admin::nodes(&to).await,
+        Remote::Reload { config, to } => reload::reload(&to, config.as_deref()).await,
         Remote::TakeOffline { peer, to } => admin::take_offline(&to, peer).await,
         Remote::BringOnline { peer, to } => admin::bring_online(&to, peer).await,
     }

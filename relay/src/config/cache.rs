@@ -36,6 +36,16 @@ pub enum Replicate {
     Local,
 }
 
+impl Replicate {
+    /// As a configuration has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Replicate::Async => "async",
+            Replicate::Local => "local",
+        }
+    }
+}
+
 impl CacheConfig {
     /// The caches of a configuration that names none: those of the scenario that Landbridge was made for.
     pub(super) fn defaults(max_entry_bytes: ByteSize) -> Vec<CacheConfig> {

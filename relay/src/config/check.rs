@@ -31,11 +31,22 @@ pub struct Checked {
 
 /// Reads everything that a start would read, tries the addresses, and leaves all as it was. All problems are told at once.
 pub fn check(path: &Path, now: Timestamp) -> Result<Checked, ConfigError> {
+    checked(path, now, true)
+}
+
+/// As [`check`], for a relay that runs and has its addresses: these are not tried.
+pub fn check_anew(path: &Path, now: Timestamp) -> Result<Checked, ConfigError> {
+    checked(path, now, false)
+}
+
+fn checked(path: &Path, now: Timestamp, try_addresses: bool) -> Result<Checked, ConfigError> {
     let config = RelayConfig::load(path)?;
     let mut findings = Findings::default();
     certificates(&config, now, &mut findings);
     directory(&config.store.dir, &mut findings);
-    addresses(&config, &mut findings);
+    if try_addresses {
+        addresses(&config, &mut findings);
+    }
     peers(&config, &mut findings);
     if findings.problems.is_empty() {
         Ok(Checked { config, warnings: findings.warnings })

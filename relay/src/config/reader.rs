@@ -339,6 +339,17 @@ impl Setting for OneOrMore {
     }
 }
 
+/// A list of what parses from text; it may be empty.
+pub(super) struct Listed<T>(pub(super) Vec<T>);
+
+impl<T: FromStr<Err: std::fmt::Display>> Setting for Listed<T> {
+    fn read(value: &DeValue<'_>) -> Result<Self, String> {
+        let items = value.as_array().ok_or_else(|| format!("{} where a list of texts belongs", a_type(value)))?;
+        let parsed = items.iter().map(|item| Parsed::read(item.get_ref()).map(|Parsed(value)| value));
+        parsed.collect::<Result<_, _>>().map(Listed)
+    }
+}
+
 /// What parses from text and says itself what is wrong with it.
 pub(super) struct Parsed<T>(pub(super) T);
 

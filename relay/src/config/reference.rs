@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{CacheConfig, Limits, RelayConfig, Replication, reader::Reader};
+use super::{CacheConfig, Limits, RelayConfig, Replication, changes, reader::Reader};
 
 fn reference() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ops/relay.toml");
@@ -67,6 +67,36 @@ fn a_default_that_differs_from_the_code_would_be_found() {
     let spelt_out = uncommented(&wrong, |line| !line.ends_with(NO_DEFAULT));
     let spelt_out = RelayConfig::parse(&spelt_out, Path::new("")).unwrap();
     assert_ne!(spelt_out.replication, Replication::default());
+}
+
+/// The line with another value of the same kind, where there is one that the rest agrees with.
+fn with_another_value(text: &str, line: &str) -> Option<RelayConfig> {
+    let (key, value) = line.split_once(" = ")?;
+    let number: String = value.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
+    let others = match number.parse::<u64>() {
+        Ok(number) => [number + 1, number - 1].map(|other| value.replacen(&number.to_string(), &other.to_string(), 1)),
+        Err(_) => [value.replacen("true", "false", 1), value.replacen("store", "other", 1)],
+    };
+    let parsed = others.iter().map(|other| text.replacen(line, &format!("{key} = {other}"), 1));
+    parsed.filter(|changed| changed != text).find_map(|changed| RelayConfig::parse(&changed, Path::new("")).ok())
+}
+
+#[test]
+fn what_needs_a_restart_is_marked_so() {
+    let text = uncommented(&reference(), |line| !line.ends_with(NO_DEFAULT));
+    let config = RelayConfig::parse(&text, Path::new("")).unwrap();
+    let (mut section, mut marked, mut live) = ("", 0, 0);
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        if line.starts_with('[') {
+            section = line;
+        } else if ["[store]", "[limits]", "[replication]"].contains(&section) && line.contains(" = ") {
+            let changed = with_another_value(&text, line).unwrap_or_else(|| panic!("no other value for {line}"));
+            let changes = changes(&config, &changed);
+            assert_eq!(!changes.restart.is_empty(), line.ends_with("# restart"), "{line}");
+            *if changes.restart.is_empty() { &mut live } else { &mut marked } += 1;
+        }
+    }
+    assert!(marked > 20 && live > 20, "{marked} {live}");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use super::{
     cache::{self, CacheConfig},
     error::{ConfigError, Problem},
     limits::{Limits, Replication},
-    reader::{Parsed, Reader, Section},
+    reader::{Listed, Parsed, Reader, Section},
     units::{ByteSize, OrOff},
 };
 
@@ -25,6 +25,9 @@ pub const DEFAULT_PORT: u16 = 12232;
 
 /// Peers at most: the links are a full mesh.
 pub const MAX_PEERS: usize = 15;
+
+/// Sites that were decommissioned, at most.
+pub const MAX_FORMER_SITES: usize = 48;
 
 /// The configuration of a relay. What is in it has been checked by itself and against the rest; whether files exist and
 /// addresses are free is for [`super::check()`] and for the start to find out.
@@ -46,6 +49,8 @@ pub struct RelayConfig {
     pub tls: TlsConfig,
     /// `[[peers]]`
     pub peers: Vec<PeerConfig>,
+    /// Sites that were decommissioned.
+    pub former_sites: Vec<SiteName>,
     /// `[[caches]]`
     pub caches: Vec<CacheConfig>,
     /// `[replication]`
@@ -198,6 +203,7 @@ fn read(mut root: Section<'_, '_>, reader: &Reader<'_>) -> Option<RelayConfig> {
     let store = read_store(root.section("store"));
     let tls = read_tls(root.section("tls"));
     let peers = read_peers(&mut root, reader, site);
+    let former_sites = read_former_sites(&mut root, &peers, site);
     let caches = cache::read_all(&mut root, reader, limits.max_entry_bytes);
     let own = |cache: &&CacheConfig| cache.max_entry_bytes != limits.max_entry_bytes;
     for cache in caches.iter().filter(own).filter(|cache| cache.max_entry_bytes > largest_value(&limits)) {
@@ -218,6 +224,7 @@ fn read(mut root: Section<'_, '_>, reader: &Reader<'_>) -> Option<RelayConfig> {
         store,
         tls,
         peers,
+        former_sites,
         caches,
         replication,
         limits,
@@ -279,6 +286,25 @@ fn read_peers(root: &mut Section<'_, '_>, reader: &Reader<'_>, own: Option<SiteN
         peers.push(PeerConfig { site, address, offline, after_failures, min_wait, max_bytes_per_second });
     }
     peers
+}
+
+fn read_former_sites(root: &mut Section<'_, '_>, peers: &[PeerConfig], own: Option<SiteName>) -> Vec<SiteName> {
+    let Listed(sites) = root.or("former_sites", Listed(Vec::<SiteName>::new()));
+    if sites.len() > MAX_FORMER_SITES {
+        root.blame("former_sites", format!("there are {}; there may be {MAX_FORMER_SITES}", sites.len()));
+    }
+    for (at, site) in sites.iter().enumerate() {
+        if own == Some(*site) || peers.iter().any(|peer| peer.site == *site) {
+            root.blame(
+                "former_sites",
+                format!("{site} is a site of this installation: leave it out of one of the two"),
+            );
+        }
+        if sites[..at].contains(site) {
+            root.blame("former_sites", format!("the former site {site} is there twice"));
+        }
+    }
+    sites
 }
 
 /// A site's name is dialled as a server's name, so it must be fit for one.

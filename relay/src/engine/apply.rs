@@ -20,6 +20,7 @@ use super::{
     header::{PeerCursor, Records},
     index::{MAX_CACHES, MAX_ORIGINS},
     peer::PeerReport,
+    reconfigure::MAX_SITES,
 };
 
 impl Group<'_> {
@@ -31,6 +32,9 @@ impl Group<'_> {
         self.check_claims([&peer.seen, &peer.dropped])?;
         self.check_runs(&peer.runs)?;
         let own = self.base.config.site;
+        if peer.sites.len() > MAX_SITES || peer.former_sites.len() > MAX_SITES {
+            return Err(Refusal::new(ErrorCode::ConfigMismatch, "more sites than a relay has"));
+        }
         if peer.caches.len() > MAX_CACHES || peer.lacks.iter().filter(|(of, _)| *of == own).count() > MAX_CACHES {
             return Err(Refusal::new(ErrorCode::ConfigMismatch, "more caches than a relay has"));
         }
@@ -60,9 +64,12 @@ impl Group<'_> {
         }
         report.dropped = peer.dropped;
         report.filling = peer.filling;
+        report.sites = peer.sites.into_iter().collect();
+        report.former_sites = peer.former_sites.into_iter().collect();
         report.caches = peer.caches.into_iter().map(|cache| (cache.cache.clone(), cache)).collect();
         if incoming {
             report.incoming = true;
+            report.stale = false;
             report.head = if lacks { peer.head } else { Sequence::ZERO };
             report.past = Timestamp::ZERO;
             report.reconcile = None;
@@ -93,7 +100,7 @@ impl Group<'_> {
 
     /// The sender says where its stream begins: the cursor from now on.
     pub(crate) fn started(&mut self, peer: SiteName, run: RunId, after: Through) -> Decided {
-        self.present(&peer, run)?;
+        self.taken_from(&peer, run)?;
         let known = self.core.cursors.get(&peer).map(|known| known.cursor.through).unwrap_or_default();
         if after.direct > known.direct || after.complete > known.complete {
             return Err(Refusal::new(ErrorCode::CursorMismatch, "the stream begins beyond this relay's cursor"));
@@ -124,7 +131,7 @@ impl Group<'_> {
     }
 
     pub(crate) fn heard(&mut self, peer: SiteName, run: RunId, past: Timestamp, skew_ms: i64) -> Decided {
-        let report = self.present(&peer, run)?;
+        let report = self.taken_from(&peer, run)?;
         report.skew_ms = Some(skew_ms);
         report.past = report.past.max(past);
         self.core.sweep_at = Some(self.now);
@@ -145,6 +152,7 @@ impl Group<'_> {
         let report = self.peer(&peer)?;
         if incoming {
             report.incoming = false;
+            report.stale = false;
             report.caught_up = None;
             report.reconcile = None;
         } else {
@@ -163,6 +171,16 @@ impl Group<'_> {
         Ok(report)
     }
 
+    /// As [`Group::present`], for what comes in the peer's own stream: one that was opened under a former configuration said
+    /// nothing of what this one asks.
+    pub(crate) fn taken_from(&mut self, peer: &SiteName, run: RunId) -> Result<&mut PeerReport, Refusal> {
+        let report = self.present(peer, run)?;
+        if report.stale {
+            return Err(Refusal::new(ErrorCode::HandshakeAnew, "this relay was configured anew since the handshake"));
+        }
+        Ok(report)
+    }
+
     fn move_cursor(&mut self, peer: SiteName, run: RunId, through: Through) {
         let digest = self.base.digest_by(self.core.peers.get(&peer));
         let lacks = self.lacked_at(&peer, through);
@@ -170,7 +188,7 @@ impl Group<'_> {
     }
 
     fn check_batch(&mut self, peer: &SiteName, run: RunId, batch: &Batch) -> Result<(), Refusal> {
-        self.present(peer, run)?;
+        self.taken_from(peer, run)?;
         let cursor = self.core.cursors.get(peer).map(|known| known.cursor);
         if cursor != Some(Cursor { run, through: batch.after }) {
             return Err(Refusal::new(ErrorCode::CursorMismatch, "the batch does not begin at this relay's cursor"));
@@ -273,8 +291,13 @@ impl Group<'_> {
 
     fn check_origin(&self, origin: &Origin) -> Result<(), Refusal> {
         let config = &self.base.config;
-        if origin.site != config.site && !config.peers.contains(&origin.site) {
-            let why = format!("a record or vector of site {}, which is not configured here", origin.site);
+        let known = origin.site == config.site || config.peers.contains(&origin.site);
+        if !known && !config.former_sites.contains(&origin.site) {
+            let why = format!(
+                "a record or vector of site {0}, which is not configured here; where it was decommissioned, name it in \
+                 `former_sites`",
+                origin.site
+            );
             return Err(Refusal::new(ErrorCode::ForeignOrigin, why));
         }
         Ok(())

@@ -15,6 +15,8 @@ use landbridge_protocol::{
     version::{Clock, RunId},
 };
 
+use super::replica::ReplicaConfig;
+
 /// An input of the writer.
 #[derive(Debug, Clone)]
 pub enum Command {
@@ -123,6 +125,9 @@ pub enum Command {
     /// What is owed to time: expiry marks, droppable tombstones, closing of ended runs, forced drops. The writer gives
     /// it to itself when [`super::replica::Replica::next_due`] has passed, and after groups that may have made some due.
     Housekeep,
+    /// Another configuration holds from here on. Decided alone: what is decided before goes by the former one, what is
+    /// decided after by this one. Refused whole where it can't be taken over while the relay runs.
+    Reconfigure(Box<ReplicaConfig>),
     /// The relay shuts down in order: the run is marked as ended so.
     EndRun,
 }
@@ -145,8 +150,14 @@ impl Command {
             | Command::ReconcileBegin { .. }
             | Command::ReconcileChunk { .. }
             | Command::DropAnswered { .. }
+            | Command::Reconfigure(_)
             | Command::Housekeep => true,
         }
+    }
+
+    /// Whether it is decided in a group of its own, on top of which none is decided before it is published.
+    pub fn is_decided_alone(&self) -> bool {
+        matches!(self, Command::Reconfigure(_))
     }
 }
 

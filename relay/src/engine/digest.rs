@@ -15,16 +15,8 @@ pub(super) fn fnv(hash: u64, text: &str) -> u64 {
 
 /// What decides a cache's replication, as a number.
 pub(super) fn digest_with(name: &CacheName, merge: Merge, replicate: Replicate) -> u64 {
-    let merge = match merge {
-        Merge::Latest => "latest",
-        Merge::RemoveWins => "remove_wins",
-    };
-    let replicate = match replicate {
-        Replicate::Async => "async",
-        Replicate::Local => "local",
-    };
     // The places of `sites` and `atomic`, which have one value each in this version.
-    ["1", name.as_str(), merge, replicate, "all", "site"].into_iter().fold(FNV_BASIS, fnv)
+    ["1", name.as_str(), merge.as_str(), replicate.as_str(), "all", "site"].into_iter().fold(FNV_BASIS, fnv)
 }
 
 /// What decides a cache's replication, as it is said in a handshake.

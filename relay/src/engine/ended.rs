@@ -20,9 +20,11 @@ impl Group<'_> {
             return;
         }
         let closable = |origin: &Origin| {
-            let present = self.present_run(&origin.site);
             !self.core.closed.contains(origin)
-                && present.is_some_and(|run| run != origin.run && self.all_past(&origin.site, run))
+                && match self.present_run(&origin.site) {
+                    Some(run) => run != origin.run && self.all_past(&origin.site, run),
+                    None => self.all_left(&origin.site),
+                }
         };
         let known: BTreeSet<Origin> =
             self.base.index.origins().iter().copied().chain(self.staged().map(|slot| slot.version.origin)).collect();
@@ -45,6 +47,13 @@ impl Group<'_> {
 
     fn present_run(&self, site: &SiteName) -> Option<RunId> {
         if *site == self.base.config.site { Some(self.core.run) } else { self.core.peers.get(site)?.run }
+    }
+
+    /// Whether the site was decommissioned, and every other one has had nothing unsent since it knew: none takes anything
+    /// from that site any more, so that all of its runs have ended for them.
+    fn all_left(&self, site: &SiteName) -> bool {
+        self.base.config.former_sites.contains(site)
+            && self.core.peers.values().all(|peer| peer.caught_up.is_some() && peer.former_sites.contains(site))
     }
 
     fn all_past(&self, site: &SiteName, run: RunId) -> bool {

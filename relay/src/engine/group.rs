@@ -21,7 +21,7 @@ use super::{
     guards::{Guard, Guards},
     header::{Commit, CommitHeader, LogRecord, ReadError, Records, record_at},
     peer::PeerReport,
-    replica::{Core, Replica, Replicate},
+    replica::{Core, Replica, ReplicaConfig, Replicate},
     slot::{Slot, is_below},
     tokens::{Told, told_by},
     tombstones::SWEEP_EVERY,
@@ -59,6 +59,8 @@ pub struct Group<'a> {
     records: Vec<(Sequence, LogRecord)>,
     told: BTreeMap<WriteToken, Told>,
     pub(crate) found: Found,
+    /// The configuration that holds once the group is published.
+    pub(crate) config: Option<ReplicaConfig>,
     /// Whether something besides records must become durable.
     pub(crate) durable: bool,
     bytes: usize,
@@ -72,6 +74,7 @@ pub struct Staged {
     pub(crate) core: Core,
     pub(crate) changes: BTreeMap<CacheName, CacheChange>,
     pub(crate) told: BTreeMap<WriteToken, Told>,
+    pub(crate) config: Option<ReplicaConfig>,
     /// The conflicts that were found, up to a bound.
     pub conflicts: Vec<Conflict>,
     /// All of them, counted.
@@ -79,9 +82,10 @@ pub struct Staged {
 }
 
 impl Staged {
-    /// Whether it puts something into a cache that is not declared here.
-    pub fn opens_undeclared(&self, replica: &Replica) -> bool {
-        self.changes.keys().any(|cache| !replica.declares(cache))
+    /// Whether nothing is decided on top of it before it is published: where it puts something into a cache that is not
+    /// declared here, and where another configuration holds after it.
+    pub fn must_be_published(&self, replica: &Replica) -> bool {
+        self.config.is_some() || self.changes.keys().any(|cache| !replica.declares(cache))
     }
 
     /// How many of the commit's records are held once it is published.
@@ -103,6 +107,7 @@ impl<'a> Group<'a> {
             records: Vec::new(),
             told: BTreeMap::new(),
             found: Found::default(),
+            config: None,
             durable: false,
             bytes: HEADER_BYTES,
         }
@@ -138,6 +143,7 @@ impl<'a> Group<'a> {
             Command::DropProposed { peer, proposal } => self.drop_proposed(peer, proposal),
             Command::DropAnswered { peer, answer } => self.drop_answered(peer, answer, read),
             Command::Housekeep => self.housekeep(read),
+            Command::Reconfigure(config) => self.reconfigure(*config),
             Command::EndRun => Ok(self.end_run()),
         }
     }
@@ -183,7 +189,15 @@ impl<'a> Group<'a> {
             Commit { header, records: self.records }
         });
         let Found { told: conflicts, counts: conflict_counts } = self.found;
-        Staged { commit, core: self.core, changes: self.changes, told: self.told, conflicts, conflict_counts }
+        Staged {
+            commit,
+            core: self.core,
+            changes: self.changes,
+            told: self.told,
+            config: self.config,
+            conflicts,
+            conflict_counts,
+        }
     }
 
     pub(crate) fn guards(&self) -> Guards {

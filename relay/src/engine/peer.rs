@@ -49,6 +49,12 @@ pub struct PeerReport {
     /// Whether this store has been filled from it since it was fresh.
     pub(crate) filled: bool,
     pub(crate) reconcile: Option<Incoming>,
+    /// Its stream was opened before this relay was configured anew: nothing more is taken from that.
+    pub(crate) stale: bool,
+    /// The sites that it is configured with, by its last handshake; none where it does not say.
+    pub(crate) sites: BTreeSet<SiteName>,
+    /// The sites that it knows to be decommissioned.
+    pub(crate) former_sites: BTreeSet<SiteName>,
 }
 
 /// A reconcile that is coming in.
@@ -63,6 +69,12 @@ pub(crate) struct Incoming {
 }
 
 impl PeerReport {
+    /// The report when this relay is configured anew: what it has said stays, and both streams begin with a handshake.
+    pub(crate) fn begun_anew(self) -> Self {
+        let stale = self.incoming;
+        Self { stale, acknowledged: Through::default(), lacks: None, caught_up: None, reconcile: None, ..self }
+    }
+
     /// The peer's cursor of this relay's log, as far as both of its parts go.
     pub fn acknowledged_all(&self) -> Sequence {
         self.acknowledged.direct.min(self.acknowledged.complete)

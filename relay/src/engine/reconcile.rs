@@ -42,7 +42,7 @@ enum Step {
 
 impl Group<'_> {
     pub(crate) fn reconcile_begin(&mut self, peer: SiteName, run: RunId, begin: ReconcileBegin) -> Decided {
-        let mut heard = self.present(&peer, run)?.heard.clone();
+        let mut heard = self.taken_from(&peer, run)?.heard.clone();
         if self.core.cursors.get(&peer).is_none_or(|known| known.cursor.run != run) {
             return Err(Refusal::new(ErrorCode::CursorMismatch, "a reconcile before its stream has begun"));
         }
@@ -57,7 +57,7 @@ impl Group<'_> {
         self.check_claims([&begin.seen, &begin.dropped])?;
         self.pass(begin.seen.greatest().max(begin.dropped.greatest()));
         let ReconcileBegin { seen, dropped, head } = begin;
-        self.present(&peer, run)?.reconcile = Some(Incoming { run, seen, dropped, head, place: None });
+        self.taken_from(&peer, run)?.reconcile = Some(Incoming { run, seen, dropped, head, place: None });
         Ok(Answer::Done)
     }
 
@@ -69,7 +69,7 @@ impl Group<'_> {
         read: &dyn Records,
     ) -> Decided {
         let begun = || Refusal::new(ErrorCode::HandshakeAnew, "a range of a reconcile that was not begun");
-        let incoming = self.present(&peer, run)?.reconcile.clone().ok_or_else(begun)?;
+        let incoming = self.taken_from(&peer, run)?.reconcile.clone().ok_or_else(begun)?;
         if incoming.run != run || incoming.place != chunk.after {
             return Err(Refusal::new(
                 ErrorCode::HandshakeAnew,
@@ -94,7 +94,7 @@ impl Group<'_> {
         }
         if last {
             self.reconciled(peer, incoming);
-        } else if let Some(under_way) = &mut self.present(&peer, run)?.reconcile {
+        } else if let Some(under_way) = &mut self.taken_from(&peer, run)?.reconcile {
             under_way.place = through;
         }
         Ok(Answer::Reconciled { done: last })

@@ -7,10 +7,7 @@ use std::{
 };
 
 use landbridge_protocol::{
-    frame::{
-        OLDEST_PROTOCOL_VERSION, PROTOCOL_VERSION,
-        peer::{DropProposal, Introduction, Place},
-    },
+    frame::peer::{DropProposal, Place},
     name::{CacheName, SiteName},
     position::{Cursor, Sequence, Through},
     record::{Key, Merge, Record},
@@ -44,6 +41,16 @@ pub enum Replicate {
     Local,
 }
 
+impl Replicate {
+    /// As the configuration has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Replicate::Async => "async",
+            Replicate::Local => "local",
+        }
+    }
+}
+
 /// A cache, as configured here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CacheConfig {
@@ -64,6 +71,8 @@ pub struct ReplicaConfig {
     pub site: SiteName,
     /// The other sites.
     pub peers: Vec<SiteName>,
+    /// Sites that were decommissioned: what is held of them stays, and nothing more comes from them.
+    pub former_sites: BTreeSet<SiteName>,
     /// The caches.
     pub caches: BTreeMap<CacheName, CacheConfig>,
     /// How far wall clocks may be apart.
@@ -82,6 +91,13 @@ pub struct ReplicaConfig {
     pub fill_wait: Millis,
     /// The rules that hold.
     pub guards: Guards,
+}
+
+impl ReplicaConfig {
+    /// The sites, this relay's own included.
+    pub fn sites(&self) -> impl Iterator<Item = SiteName> {
+        self.peers.iter().copied().chain([self.site])
+    }
 }
 
 /// All of the state that is small: a group works on a copy.
@@ -110,6 +126,8 @@ pub(crate) struct Core {
     pub(crate) sweep_at: Option<Timestamp>,
     /// Where the looking through goes on.
     pub(crate) sweep_from: Clock,
+    /// How often in this run it was configured anew so that links begin anew.
+    pub(crate) generation: u64,
 }
 
 /// The committed state of one relay. Deterministic: equal inputs give equal replicas.
@@ -168,6 +186,7 @@ impl Replica {
             closed: BTreeSet::new(),
             sweep_at: None,
             sweep_from: Clock::ZERO,
+            generation: 0,
         };
         Self { config: Arc::new(config), core, index, tokens: Tokens::default(), conflicts: Counts::new() }
     }
@@ -249,7 +268,8 @@ impl Replica {
         core.closed.clear();
         core.sweep_at = Some(now);
         core.sweep_from = Clock::ZERO;
-        self.lack_local();
+        core.generation = 0;
+        core.lack_local(&self.config);
     }
 
     /// Begins a group of commands on top of this state, without changing it.
@@ -291,6 +311,9 @@ impl Replica {
         }
         self.tokens.join(staged.told);
         self.core = staged.core;
+        if let Some(config) = staged.config {
+            self.take_over(config);
+        }
         staged.conflict_counts.into_iter().for_each(|(of, count)| *self.conflicts.entry(of).or_default() += count);
         Published { head: self.core.head, seen: self.core.seen.clone() }
     }
@@ -430,31 +453,6 @@ impl Replica {
         let next = runs.get(at + 1).filter(|_| guards.hold(Guard::NoClamp));
         let end = next.map_or(self.core.head, |next| next.first.previous());
         Through { direct: cursor.through.direct.min(end), complete: cursor.through.complete.min(end) }
-    }
-
-    /// What this relay says of itself in a handshake.
-    pub fn introduction(&self, now: Timestamp, software: &str) -> Introduction {
-        Introduction {
-            version_min: OLDEST_PROTOCOL_VERSION,
-            version_max: PROTOCOL_VERSION,
-            site: self.config.site,
-            run: self.core.run,
-            wall: now,
-            seen: self.core.seen.clone(),
-            dropped: self.core.dropped.clone(),
-            head: self.core.head,
-            runs: self.present_runs(),
-            caches: self.config.caches.iter().map(|(name, cache)| digest_of(name, cache)).collect(),
-            filling: !self.core.filled,
-            lacks: self.lacked(),
-            software: software.to_owned(),
-        }
-    }
-
-    /// The present runs of the sites, this one's included, as far as a handshake has told.
-    pub fn present_runs(&self) -> Vec<Origin> {
-        let peers = self.core.peers.iter().filter_map(|(site, report)| Some(Origin { site: *site, run: report.run? }));
-        std::iter::once(self.origin()).chain(peers).collect()
     }
 
     /// What is held, in the order of reconcile, of the caches that replicate with `peer`: after `after`, at most `limit`.

@@ -16,7 +16,7 @@ use landbridge_protocol::{
 use super::{
     group::Group,
     peer::PeerReport,
-    replica::{Replica, Replicate},
+    replica::{Core, Replica, ReplicaConfig, Replicate},
 };
 
 impl Replica {
@@ -28,22 +28,24 @@ impl Replica {
         all.filter_map(|(peer, cache)| of(peer, cache)).collect()
     }
 
-    /// At the start of a run: what stays in the site is not had from anybody, should it ever replicate. A cursor from before
-    /// it stayed does not know of that, and is not gone on from.
-    pub(crate) fn lack_local(&mut self) {
-        let local = self.config.caches.iter().filter(|(_, cache)| cache.replicate == Replicate::Local);
-        let local: BTreeSet<CacheName> = local.map(|(name, _)| name.clone()).collect();
-        for cursor in self.core.cursors.values_mut().filter(|cursor| !cursor.lacks.is_superset(&local)) {
-            cursor.lacks.extend(local.iter().cloned());
-            cursor.digest = 0;
-        }
-    }
-
     /// Caches that are known and don't replicate with the peer.
     fn apart(&self, report: Option<&PeerReport>) -> BTreeSet<CacheName> {
         let theirs = report.into_iter().flat_map(|report| report.caches.keys());
         let all = self.config.caches.keys().chain(theirs);
         all.filter(|cache| !self.replicates_by(report, cache)).cloned().collect()
+    }
+}
+
+impl Core {
+    /// Where a configuration begins to hold: what stays in the site is not had from anybody, should it ever replicate. A
+    /// cursor from before it stayed does not know of that, and is not gone on from.
+    pub(crate) fn lack_local(&mut self, config: &ReplicaConfig) {
+        let local = config.caches.iter().filter(|(_, cache)| cache.replicate == Replicate::Local);
+        let local: BTreeSet<CacheName> = local.map(|(name, _)| name.clone()).collect();
+        for cursor in self.cursors.values_mut().filter(|cursor| !cursor.lacks.is_superset(&local)) {
+            cursor.lacks.extend(local.iter().cloned());
+            cursor.digest = 0;
+        }
     }
 }
 

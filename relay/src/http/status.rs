@@ -82,7 +82,13 @@ fn links(out: &mut String, status: &Status) -> fmt::Result {
             link.lag_seconds
         )?;
     }
-    writeln!(out, "</table>")
+    writeln!(out, "</table>")?;
+    for link in &status.links {
+        for difference in &link.differences {
+            writeln!(out, "<p class=bad>{}: {}</p>", Text(link.peer.as_str()), Text(difference))?;
+        }
+    }
+    Ok(())
 }
 
 fn caches(out: &mut String, status: &Status) -> fmt::Result {

@@ -11,7 +11,7 @@ use super::{links::Shared, peer::Peer};
 use crate::{
     engine::link::SenderInput,
     metrics::{Bound, LinkMetrics},
-    transport::{DialError, Frame, FrameQueue, FrameReader, frame_queue, refusal_of},
+    transport::{DialError, Frame, FrameQueue, FrameReader, close_in_order, frame_queue, refusal_of},
 };
 
 /// Frames that wait for the stream: few, as a heartbeat is of no use when it is old.
@@ -20,9 +20,17 @@ const QUEUED_FRAMES: usize = 2;
 /// An open stream to the peer. Dropping it closes the stream, not the connection.
 pub(super) struct Open {
     pub(super) connection: Connection,
+    /// Where that was dialled.
+    pub(super) address: String,
     pub(super) frames: FrameReader,
     pub(super) queue: FrameQueue<Counted>,
     _writing: AbortOnDropHandle<()>,
+}
+
+/// A connection to the peer, and where it was dialled.
+pub(super) struct Live {
+    pub(super) connection: Connection,
+    pub(super) address: String,
 }
 
 /// A frame that is counted when it is written.
@@ -43,10 +51,16 @@ impl Frame for Counted {
 }
 
 /// Opens a stream: over `live` where that is still a connection, else over a new one. An error is what the sender is told.
-pub(super) async fn open(shared: Arc<Shared>, peer: Arc<Peer>, live: Option<Connection>) -> Result<Open, SenderInput> {
-    let connection = match live.filter(|live| live.close_reason().is_none()) {
-        Some(live) => live,
-        None => dial(&shared, &peer).await?,
+pub(super) async fn open(shared: Arc<Shared>, peer: Arc<Peer>, live: Option<Live>) -> Result<Open, SenderInput> {
+    let address = peer.address();
+    let connection = match live {
+        Some(live) if live.connection.close_reason().is_none() && live.address == address => live.connection,
+        other => {
+            if let Some(elsewhere) = other {
+                close_in_order(&elsewhere.connection);
+            }
+            dial(&shared, &peer, &address).await?
+        }
     };
     let opened = connection.open_bi().await;
     let (send, recv) = opened.map_err(|error| ended(&connection, error.to_string()))?;
@@ -59,7 +73,7 @@ pub(super) async fn open(shared: Arc<Shared>, peer: Arc<Peer>, live: Option<Conn
         }
     });
     let frames = FrameReader::new(recv, MAX_FRAME_BYTES);
-    Ok(Open { connection, frames, queue, _writing: AbortOnDropHandle::new(writing) })
+    Ok(Open { connection, address, frames, queue, _writing: AbortOnDropHandle::new(writing) })
 }
 
 /// What the sender is told of a connection's or a stream's end: the other side's refusal, if it was one.
@@ -68,9 +82,9 @@ pub(super) fn ended(connection: &Connection, otherwise: String) -> SenderInput {
     refusal.map_or(SenderInput::Lost(otherwise), SenderInput::Refused)
 }
 
-async fn dial(shared: &Shared, peer: &Peer) -> Result<Connection, SenderInput> {
+async fn dial(shared: &Shared, peer: &Peer, address: &str) -> Result<Connection, SenderInput> {
     let config = (shared.credentials)().map_err(|error| SenderInput::Failed(error.to_string()))?;
-    let dialled = shared.dialler.dial(&peer.address, peer.site, config, shared.connect_timeout).await;
+    let dialled = shared.dialler.dial(address, peer.site, config, shared.connect_timeout()).await;
     dialled.map_err(|error| {
         if matches!(error, DialError::TooLong { .. }) {
             shared.metrics.bound_hit(Bound::ConnectTimeout);

@@ -1,6 +1,11 @@
 //! All links of a relay: started, reported on and stopped together.
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 use landbridge_protocol::{
     error::{ErrorCode, Refusal},
@@ -26,7 +31,7 @@ use crate::{
 };
 
 /// One peer, as configured.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerOptions {
     /// Its site.
     pub site: SiteName,
@@ -38,6 +43,27 @@ pub struct PeerOptions {
     pub offline_policy: Option<OfflinePolicy>,
     /// Bytes a second that go to it at most; `None`: no limit.
     pub max_bytes_per_second: Option<u64>,
+}
+
+impl PeerOptions {
+    /// How its link behaves, where all links behave so.
+    pub(super) fn sender(&self, config: &SenderConfig) -> SenderConfig {
+        let (offline_policy, max_bytes_per_second) = (self.offline_policy, self.max_bytes_per_second);
+        SenderConfig { offline_policy, max_bytes_per_second, ..config.clone() }
+    }
+}
+
+/// What links go by while they run.
+#[derive(Debug, Clone)]
+pub struct LinksChange {
+    /// The peers.
+    pub peers: Vec<PeerOptions>,
+    /// Bounds and rhythms of each link.
+    pub sender: SenderConfig,
+    /// How long a dial may take, with its handshakes.
+    pub connect_timeout: Duration,
+    /// Whether what handshakes tell has changed.
+    pub anew: bool,
 }
 
 /// What links are started with.
@@ -75,7 +101,7 @@ pub(super) struct Shared {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) credentials: Arc<dyn Fn() -> Result<quinn::ClientConfig, CertsError> + Send + Sync>,
     pub(super) config: SenderConfig,
-    pub(super) connect_timeout: Duration,
+    connect_timeout: RwLock<Duration>,
     pub(super) metrics: Metrics,
     pub(super) dialler: Dialler,
     pub(super) view: RelayView,
@@ -83,7 +109,22 @@ pub(super) struct Shared {
     pub(super) guests: Guests,
     pub(super) stop: CancellationToken,
     tasks: TaskTracker,
-    peers: BTreeMap<SiteName, Arc<Peer>>,
+    peers: RwLock<BTreeMap<SiteName, Arc<Peer>>>,
+}
+
+impl Shared {
+    /// How long a dial may take, with its handshakes.
+    pub(super) fn connect_timeout(&self) -> Duration {
+        *self.connect_timeout.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn peer(&self, site: SiteName) -> Option<Arc<Peer>> {
+        self.peers.read().unwrap_or_else(PoisonError::into_inner).get(&site).cloned()
+    }
+
+    fn peers(&self) -> Vec<Arc<Peer>> {
+        self.peers.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
 }
 
 /// A relay's links, both ways. Cheap to clone. To be ended by [`Links::shutdown`].
@@ -101,23 +142,13 @@ impl Links {
     pub fn start(options: LinksOptions) -> Self {
         let LinksOptions { site, peers, store, clock, credentials, sender, .. } = options;
         let LinksOptions { guest_bounds, connect_timeout, metrics, .. } = options;
-        let made = peers.into_iter().map(|options| {
-            let PeerOptions { site: peer, address, offline, offline_policy, max_bytes_per_second } = options;
-            let sender = SenderConfig { offline_policy, max_bytes_per_second, ..sender.clone() };
-            let made = Peer::new(peer, address, sender, metrics.link(peer), seed());
-            if offline {
-                made.set_offline(true, &store, clock.now());
-            }
-            (peer, Arc::new(made))
-        });
-        let peers = made.collect();
         let shared = Arc::new(Shared {
             site,
             store,
             clock,
             credentials,
-            config: sender,
-            connect_timeout,
+            config: sender.clone(),
+            connect_timeout: RwLock::new(connect_timeout),
             metrics,
             dialler: Dialler::new(),
             view: RelayView::new(site),
@@ -125,20 +156,55 @@ impl Links {
             guests: Guests::new(guest_bounds),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
-            peers,
+            peers: RwLock::default(),
         });
-        for peer in shared.peers.values() {
-            shared.tasks.spawn(sending::run(shared.clone(), peer.clone()));
+        let links = Self(shared);
+        peers.into_iter().for_each(|peer| links.add(peer, &sender));
+        links
+    }
+
+    fn add(&self, options: PeerOptions, sender: &SenderConfig) {
+        let shared = &self.0;
+        let (site, offline) = (options.site, options.offline);
+        let peer = Arc::new(Peer::new(options, sender, shared.metrics.link(site), seed()));
+        if offline {
+            peer.set_offline(true, &shared.store, shared.clock.now());
         }
-        Self(shared)
+        shared.peers.write().unwrap_or_else(PoisonError::into_inner).insert(site, peer.clone());
+        shared.tasks.spawn(sending::run(shared.clone(), peer));
+    }
+
+    /// Has other peers and behaves otherwise from now on, once the store goes by the same configuration. Those to new peers
+    /// are dialled at once; to and from one that is a peer no more, all ends.
+    pub fn reconfigure(&self, change: LinksChange) {
+        let LinksChange { peers, sender, connect_timeout, anew } = change;
+        let shared = &self.0;
+        *shared.connect_timeout.write().unwrap_or_else(PoisonError::into_inner) = connect_timeout;
+        let gone = |peer: &Arc<Peer>| !peers.iter().any(|options| options.site == peer.site);
+        for peer in shared.peers().into_iter().filter(gone) {
+            shared.peers.write().unwrap_or_else(PoisonError::into_inner).remove(&peer.site);
+            peer.remove();
+        }
+        for options in peers {
+            match shared.peer(options.site) {
+                Some(peer) => {
+                    peer.configure(options, &sender, &shared.store, shared.clock.now());
+                    if anew {
+                        peer.begin_anew();
+                    }
+                    peer.tell_differences(&shared.store);
+                }
+                None => self.add(options, &sender),
+            }
+        }
     }
 
     /// Takes in the connection of a peer's link, until it ends.
     pub fn receive(&self, admitted: Admitted) {
         let shared = &self.0;
         let site = admitted.peer.site;
-        match shared.peers.get(&site) {
-            Some(peer) => drop(shared.tasks.spawn(receiving::receive(shared.clone(), peer.clone(), admitted))),
+        match shared.peer(site) {
+            Some(peer) => drop(shared.tasks.spawn(receiving::receive(shared.clone(), peer, admitted))),
             None => close(&admitted.connection, &unknown(site)),
         }
     }
@@ -155,7 +221,7 @@ impl Links {
 
     /// Every link, by peer. Not to be called while looking at the store ([`Store::view`]), as this does so too.
     pub fn reports(&self) -> Vec<LinkReport> {
-        self.0.peers.values().map(|peer| self.report(peer)).collect()
+        self.0.peers().iter().map(|peer| self.report(peer)).collect()
     }
 
     /// Who streams with this relay both ways, now and as it changes.
@@ -172,14 +238,15 @@ impl Links {
     }
 
     fn set_offline(&self, site: SiteName, offline: bool) -> Result<LinkReport, Refusal> {
-        let peer = self.0.peers.get(&site).ok_or_else(|| {
-            let there: Vec<&str> = self.0.peers.keys().map(SiteName::as_str).collect();
+        let peer = self.0.peer(site).ok_or_else(|| {
+            let peers = self.0.peers();
+            let there: Vec<&str> = peers.iter().map(|peer| peer.site.as_str()).collect();
             let Refusal { message, .. } = unknown(site);
             Refusal::new(ErrorCode::UnknownPeer, format!("{message}; there is {}", there.join(", ")))
         })?;
         peer.set_offline(offline, &self.0.store, self.0.clock.now());
         tracing::info!(peer = %site, "link {}", if offline { "taken offline" } else { "brought online" });
-        Ok(self.report(peer))
+        Ok(self.report(&peer))
     }
 
     fn report(&self, peer: &Peer) -> LinkReport {

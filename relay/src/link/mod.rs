@@ -23,6 +23,6 @@ mod sending;
 mod tests;
 mod view;
 
-pub use links::{Links, LinksOptions, PeerOptions};
+pub use links::{Links, LinksChange, LinksOptions, PeerOptions};
 pub use receiving::GuestBounds;
 pub use view::{Described, RelayView, Way};

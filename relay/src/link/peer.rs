@@ -9,8 +9,12 @@ use landbridge_protocol::{
     time::Timestamp,
 };
 use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
 
-use super::view::RelayView;
+use super::{
+    links::{PeerOptions, Shared},
+    view::RelayView,
+};
 use crate::{
     clock::Clock,
     engine::link::{Sender, SenderConfig, SenderInput, SenderOutput, State},
@@ -21,19 +25,106 @@ use crate::{
 /// One peer: the sending end of this relay's link to it, and whether it is online.
 pub(super) struct Peer {
     pub(super) site: SiteName,
-    pub(super) address: String,
     pub(super) metrics: LinkMetrics,
     /// Told when something but the link's own task has changed the sender.
     pub(super) changed: Notify,
     /// Locked for a moment at a time, always before the store's state.
     sender: Mutex<Sender>,
     offline: watch::Sender<bool>,
+    /// As configured by now.
+    options: Mutex<PeerOptions>,
+    /// Changes when the peer's own stream is to begin anew.
+    generation: watch::Sender<u64>,
+    /// Cancelled when it is a peer no more.
+    removed: CancellationToken,
+    /// The differences of configuration that were told last.
+    differences: Mutex<Vec<String>>,
 }
 
 impl Peer {
-    pub(super) fn new(site: SiteName, address: String, config: SenderConfig, metrics: LinkMetrics, seed: u64) -> Self {
-        let sender = Mutex::new(Sender::new(site, config, seed));
-        Self { site, address, metrics, changed: Notify::new(), sender, offline: watch::Sender::new(false) }
+    pub(super) fn new(options: PeerOptions, config: &SenderConfig, metrics: LinkMetrics, seed: u64) -> Self {
+        let site = options.site;
+        let sender = Mutex::new(Sender::new(site, options.sender(config), seed));
+        Self {
+            site,
+            metrics,
+            changed: Notify::new(),
+            sender,
+            offline: watch::Sender::new(false),
+            options: Mutex::new(options),
+            generation: watch::Sender::new(0),
+            removed: CancellationToken::new(),
+            differences: Mutex::default(),
+        }
+    }
+
+    /// Where it is dialled.
+    pub(super) fn address(&self) -> String {
+        self.options.lock().unwrap_or_else(PoisonError::into_inner).address.clone()
+    }
+
+    /// As it is configured by now.
+    pub(super) fn configure(&self, options: PeerOptions, config: &SenderConfig, store: &Store, now: Timestamp) {
+        let sender = options.sender(config);
+        let offline = options.offline;
+        let former = {
+            let mut held = self.options.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *held, options)
+        };
+        self.handle(SenderInput::Configured(Box::new(sender)), store, now);
+        if former.address != self.address() {
+            self.handle(SenderInput::Moved, store, now);
+        }
+        if former.offline != offline {
+            self.set_offline(offline, store, now);
+        }
+        self.changed.notify_one();
+    }
+
+    /// Ends the peer's stream that is open now, so that it begins with a handshake.
+    pub(super) fn begin_anew(&self) {
+        self.generation.send_modify(|generation| *generation += 1);
+    }
+
+    /// It is a peer no more: everything that runs for it ends.
+    pub(super) fn remove(&self) {
+        self.removed.cancel();
+    }
+
+    /// Resolves once the relay stops or the peer is one no more, with what the other side is told.
+    pub(super) async fn ended(&self, shared: &Shared) -> Refusal {
+        tokio::select! {
+            biased;
+            () = shared.stop.cancelled() => Refusal::new(ErrorCode::ShuttingDown, "the relay shuts down"),
+            () = self.removed.cancelled() => {
+                let text = format!("{} is no peer of {} any more", self.site, shared.site);
+                Refusal::new(ErrorCode::UnknownPeer, text)
+            }
+        }
+    }
+
+    /// Resolves once the peer's stream that is open now is to begin anew.
+    pub(super) fn begun_anew(&self) -> impl Future<Output = ()> + use<> {
+        let mut generation = self.generation.subscribe();
+        async move {
+            // An error: the peer is dropped, and with it everything that could wait here.
+            if generation.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Logs how the configurations differ, where that has changed.
+    pub(super) fn tell_differences(&self, store: &Store) {
+        let differences = store.view(|replica| replica.differences(&self.site));
+        let mut told = self.differences.lock().unwrap_or_else(PoisonError::into_inner);
+        for difference in differences.iter().filter(|difference| !told.contains(difference)) {
+            tracing::warn!(peer = %self.site, "configurations differ: {difference}");
+        }
+        if differences.is_empty() && !told.is_empty() {
+            tracing::info!(peer = %self.site, "configurations do not differ any more");
+        }
+        *told = differences;
     }
 
     /// Hands in what happened.
@@ -90,14 +181,14 @@ impl Peer {
     pub(super) fn report(&self, store: &Store, view: &RelayView, clock: &dyn Clock) -> LinkReport {
         let now = clock.now();
         let sender = self.sender();
-        let (report, skew_ms) = store.view(|replica| {
+        let (report, skew_ms, differences) = store.view(|replica| {
             let skew_ms = replica.report(&self.site).and_then(|report| report.skew_ms);
-            (sender.report(replica, now), skew_ms)
+            (sender.report(replica, now), skew_ms, replica.differences(&self.site))
         });
         let (version, software) = report.spoken.unzip();
         LinkReport {
             peer: self.site,
-            address: self.address.clone(),
+            address: self.address(),
             state: report.state.to_owned(),
             detail: report.detail,
             incoming: view.incoming(self.site),
@@ -106,12 +197,18 @@ impl Peer {
             skew_ms,
             version,
             software,
+            differences,
         }
     }
 
     fn sender(&self) -> MutexGuard<'_, Sender> {
         self.sender.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a peer is told whose stream was opened under a former configuration.
+pub(super) fn begin_anew() -> Refusal {
+    Refusal::new(ErrorCode::HandshakeAnew, "this relay was configured anew; shake hands again")
 }
 
 /// What a peer is told whose link was taken offline here.

@@ -7,11 +7,10 @@ use landbridge_protocol::{
     position::Sequence,
     time::Timestamp,
 };
-use quinn::Connection;
 use tokio::{sync::watch, task::JoinHandle};
 
 use super::{
-    dial::{Counted, Open, ended, open},
+    dial::{Counted, Live, Open, ended, open},
     links::Shared,
     peer::Peer,
     pipeline::Pipeline,
@@ -56,8 +55,9 @@ pub(super) async fn run(shared: Arc<Shared>, peer: Arc<Peer>) {
             happened => link.take_in(happened),
         }
     }
-    if let Some(live) = link.live.take() {
-        close_in_order(&live);
+    let open = link.open.take().map(|open| open.connection);
+    for connection in open.into_iter().chain(link.live.take().map(|live| live.connection)) {
+        close_in_order(&connection);
     }
     link.shared.view.set(link.peer.site, Way::Out, false);
 }
@@ -71,7 +71,7 @@ struct Sending {
     open: Option<Open>,
     reading: Option<JoinHandle<SenderInput>>,
     /// The connection of the last stream.
-    live: Option<Connection>,
+    live: Option<Live>,
     /// Since when the stream takes no frame.
     stuck_since: Option<Timestamp>,
     /// The state that was told last.
@@ -152,7 +152,7 @@ impl Sending {
         self.reading = None;
         let Some(open) = self.open.take() else { return };
         if self.peer.state(|state| matches!(state, State::Connecting { .. })) {
-            self.live = Some(open.connection);
+            self.live = Some(Live { connection: open.connection, address: open.address });
         } else {
             close_in_order(&open.connection);
         }
@@ -174,7 +174,7 @@ impl Sending {
         };
         tokio::select! {
             biased;
-            () = shared.stop.cancelled() => Happened::Stop,
+            _ = peer.ended(shared) => Happened::Stop,
             ((), decided) = commands.next() => Happened::Decided(decided),
             () = peer.changed.notified() => Happened::Changed,
             dialled = of(dialling.as_mut()) => Happened::Dialled(dialled),

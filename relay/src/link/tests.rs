@@ -64,6 +64,7 @@ fn replica_config(own: SiteName, peer: SiteName, tombstone_max_age: Millis) -> R
     ReplicaConfig {
         site: own,
         peers: vec![peer],
+        former_sites: Default::default(),
         caches: [(cache(), work)].into(),
         max_clock_skew: Millis::from_secs(60),
         tombstone_min_age: Millis::ZERO,

@@ -32,7 +32,7 @@ const WRITE_BYTES: usize = 64 << 10;
 enum End {
     /// The subscriber is gone.
     Gone,
-    /// The store can't be read.
+    /// The store can't be read, or the cache is there no more.
     Refused(Refusal),
 }
 
@@ -42,18 +42,21 @@ impl From<Refusal> for End {
     }
 }
 
-/// Serves a subscription until `stop`, until the subscriber is gone, or until the store fails; then the stream is ended.
+/// Serves a subscription until `stop`, until the subscriber is gone, until it is `refused`, or until the store fails; then the
+/// stream is ended.
 pub async fn serve<F: Feed, W: AsyncWrite + Unpin>(
     feed: &F,
     subscribe: Subscribe,
     request: u64,
     stream: W,
     stop: CancellationToken,
+    refused: impl Future<Output = Refusal>,
 ) {
     let mut telling = Telling { feed, cache: subscribe.cache.clone(), request, stream, unwritten: BytesMut::new() };
     let ended = tokio::select! {
         biased;
         () = stop.cancelled() => return,
+        refusal = refused => Err(End::Refused(refusal)),
         ended = telling.run(subscribe) => ended,
     };
     if let Err(End::Refused(refusal)) = ended {

@@ -172,7 +172,7 @@ pub(super) fn subscribe(log: &Arc<Log>, from: Option<Bytes>, snapshot: bool) -> 
     let (log, stop) = (log.clone(), CancellationToken::new());
     let asked = Subscribe { cache: CacheName::new("sessions").unwrap(), from: from.map(Blob), snapshot };
     let until = stop.clone();
-    tokio::spawn(async move { serve(&*log, asked, 3, theirs, until).await });
+    tokio::spawn(async move { serve(&*log, asked, 3, theirs, until, std::future::pending()).await });
     Subscriber { stream, buffer: BytesMut::new(), stop }
 }
 

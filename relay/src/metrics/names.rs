@@ -113,6 +113,8 @@ metrics! {
         "Age of the oldest change that a peer has not acknowledged, by peer.";
     SKEW = "landbridge_link_skew_seconds", Kind::Gauge, Seconds,
         "A peer's wall clock less this relay's, as last heard, by peer.";
+    DIFFERENCES = "landbridge_configuration_differences", Kind::Gauge, Count,
+        "In how much a peer's configuration differs from this relay's where it must be equal, by peer.";
     SITE_VIEW = "landbridge_site_view_members", Kind::Gauge, Count,
         "Nodes in the site view.";
     RELAY_VIEW = "landbridge_relay_view_members", Kind::Gauge, Count,

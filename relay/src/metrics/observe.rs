@@ -1,12 +1,14 @@
 //! What merely is: taken from the relay's own report when somebody looks.
 
+use std::sync::PoisonError;
+
 use landbridge_protocol::frame::admin::{LinkReport, Status};
 use metrics::Label;
 
 use super::{
     handles::{of_cache, of_peer},
     names::{self, Metric},
-    registry::Metrics,
+    registry::{Metrics, Seen},
 };
 
 /// The states of a link, as [`LinkReport::state`] has them.
@@ -39,12 +41,36 @@ impl Metrics {
         for link in &status.links {
             self.observe_link(link);
         }
+        self.forget_gone(status);
+    }
+
+    /// What is there no more is none: a gauge would stand where it was for ever.
+    fn forget_gone(&self, status: &Status) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        for gone in seen.caches.iter().filter(|gone| !status.caches.iter().any(|cache| cache.name == **gone)) {
+            for metric in [names::ENTRIES, names::TOMBSTONES, names::CACHE_BYTES] {
+                self.gauge(metric, vec![of_cache(gone)]).set(0.0);
+            }
+        }
+        for gone in seen.peers.iter().filter(|gone| !status.links.iter().any(|link| link.peer == **gone)) {
+            for metric in [names::LAG_CHANGES, names::LAG_SECONDS, names::SKEW, names::DIFFERENCES] {
+                self.gauge(metric, vec![of_peer(*gone)]).set(0.0);
+            }
+            for state in LINK_STATES {
+                self.gauge(names::LINK_STATE, vec![of_peer(*gone), label("state", state)]).set(0.0);
+            }
+        }
+        *seen = Seen {
+            caches: status.caches.iter().map(|cache| cache.name.clone()).collect(),
+            peers: status.links.iter().map(|link| link.peer).collect(),
+        };
     }
 
     fn observe_link(&self, link: &LinkReport) {
         let labels = || vec![of_peer(link.peer)];
         self.gauge(names::LAG_CHANGES, labels()).set(link.lag_changes as f64);
         self.gauge(names::LAG_SECONDS, labels()).set(link.lag_seconds);
+        self.gauge(names::DIFFERENCES, labels()).set(link.differences.len() as f64);
         if let Some(skew_ms) = link.skew_ms {
             self.gauge(names::SKEW, labels()).set(skew_ms as f64 / 1000.0);
         }
@@ -116,6 +142,7 @@ pub(crate) mod tests {
                 skew_ms: Some(-1500),
                 version: Some(1),
                 software: Some("landbridge 0.1.0".into()),
+                differences: vec!["cache a: merge is latest here".into()],
             }],
             caches: vec![CacheReport {
                 name: CacheName::new("sessions").unwrap(),
@@ -128,6 +155,7 @@ pub(crate) mod tests {
             }],
             site_view: "[node11|1] (1) [node11]".into(),
             relay_view: "[site1|1] (2) [site1, site2]".into(),
+            former_sites: vec![],
         }
     }
 
@@ -168,6 +196,21 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn what_is_there_no_more_is_none() {
+        let metrics = everything_happened();
+        metrics.observe(&Status { caches: vec![], links: vec![], ..status() });
+        let page = metrics.render();
+        for line in [
+            "landbridge_cache_entries{cache=\"sessions\"} 0",
+            "landbridge_link_lag_changes{peer=\"site2\"} 0",
+            "landbridge_link_state{peer=\"site2\",state=\"streaming\"} 0",
+            "landbridge_configuration_differences{peer=\"site2\"} 0",
+        ] {
+            assert!(page.lines().any(|there| there == line), "{line}\n{page}");
+        }
+    }
+
+    #[test]
     fn numbers_are_those_of_the_report() {
         let page = everything_happened().render();
         for line in [
@@ -182,6 +225,7 @@ pub(crate) mod tests {
             "landbridge_link_state{peer=\"site2\",state=\"faulted\"} 0",
             "landbridge_link_skew_seconds{peer=\"site2\"} -1.5",
             "landbridge_relay_view_members 2",
+            "landbridge_configuration_differences{peer=\"site2\"} 1",
             "landbridge_requests_total{cache=\"sessions\",op=\"put\",outcome=\"done\"} 1",
             "landbridge_link_bytes_total{peer=\"site2\",direction=\"sent\"} 400",
             "landbridge_bounds_hit_total{bound=\"inbox\"} 1",

@@ -1,6 +1,10 @@
 //! One relay's numbers, and how handles on them are made.
 
-use std::{fmt, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    sync::{Arc, Mutex},
+};
 
 use landbridge_protocol::{
     error::Refusal,
@@ -22,6 +26,14 @@ const METADATA: Metadata<'static> = Metadata::new("landbridge", Level::INFO, Non
 pub struct Metrics {
     recorder: Arc<PrometheusRecorder>,
     page: PrometheusHandle,
+    pub(super) seen: Arc<Mutex<Seen>>,
+}
+
+/// What the last report had.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    pub(super) caches: BTreeSet<CacheName>,
+    pub(super) peers: BTreeSet<SiteName>,
 }
 
 impl Default for Metrics {
@@ -49,7 +61,7 @@ impl Metrics {
             }
         }
         let page = recorder.handle();
-        Self { recorder: Arc::new(recorder), page }
+        Self { recorder: Arc::new(recorder), page, seen: Arc::default() }
     }
 
     /// All numbers, in Prometheus' text format.

@@ -1,6 +1,10 @@
 //! The door: who may come in, and to whom they are led.
 
-use std::{fmt, net::SocketAddr, sync::Arc};
+use std::{
+    fmt,
+    net::SocketAddr,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use landbridge_protocol::{
     error::{ErrorCode, Refusal},
@@ -24,13 +28,13 @@ use crate::{
 /// Leads sessions, links and operators to who serves them, each in a task of its own.
 pub(super) struct Entrance {
     pub(super) site: SiteName,
-    pub(super) authority: Authority,
+    /// Replaced by a reload.
+    pub(super) authority: Arc<RwLock<Authority>>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Metrics,
     pub(super) sessions: Arc<Server<Stock, Stock>>,
     pub(super) reporter: Arc<Reporter>,
     pub(super) links: Links,
-    pub(super) patience: admin::Patience,
     /// A permit per operator's connection.
     pub(super) operators: Arc<Semaphore>,
     /// All that came in.
@@ -52,7 +56,8 @@ impl Entrance {
             let text = "as many operators are connected as limits.max_operators allows; try again later";
             return close(&admitted.connection, &Refusal::new(ErrorCode::Busy, text));
         };
-        let (reporter, site, patience) = (self.reporter.clone(), self.site, self.patience);
+        let (reporter, site, patience) =
+            (self.reporter.clone(), self.site, admin::Patience::from(&self.sessions.limits()));
         let metrics = self.metrics.clone();
         self.tasks.spawn(async move {
             admin::serve(&*reporter, site, patience, &metrics, admitted, stop).await;
@@ -63,7 +68,7 @@ impl Entrance {
 
 impl Door for Entrance {
     fn authorize(&self, chain: &[CertificateDer<'static>], alpn: &[u8]) -> Result<Peer, RefusedConnection> {
-        self.authority.authorize(chain, alpn, self.clock.now())
+        self.authority.read().unwrap_or_else(PoisonError::into_inner).authorize(chain, alpn, self.clock.now())
     }
 
     fn admitted(&self, admitted: Admitted) {

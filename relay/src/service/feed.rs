@@ -106,8 +106,15 @@ impl Stock {
 }
 
 impl Subscriptions for Stock {
-    async fn serve(&self, subscribe: Subscribe, request: u64, send: SendStream, stop: CancellationToken) {
-        listener::serve(self, subscribe, request, send, stop).await;
+    async fn serve(
+        &self,
+        subscribe: Subscribe,
+        request: u64,
+        send: SendStream,
+        stop: CancellationToken,
+        refused: impl Future<Output = Refusal> + Send,
+    ) {
+        listener::serve(self, subscribe, request, send, stop, refused).await;
     }
 }
 

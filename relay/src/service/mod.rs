@@ -13,6 +13,7 @@ mod entrance;
 mod error;
 mod feed;
 mod readiness;
+mod reload;
 mod report;
 mod restore;
 mod run;
@@ -24,14 +25,19 @@ mod tests;
 
 use std::{
     fmt,
-    sync::{Arc, OnceLock},
+    path::PathBuf,
+    sync::{Arc, OnceLock, RwLock},
     time::Duration,
 };
 
-use landbridge_protocol::{frame::ALPN_PEER, version::RunId};
+use landbridge_protocol::{
+    error::Refusal,
+    frame::{ALPN_PEER, admin::Reloaded},
+    version::RunId,
+};
 use quinn::Endpoint;
 use tokio::{
-    sync::{Semaphore, watch},
+    sync::{Mutex, Semaphore, watch},
     time::{Instant, MissedTickBehavior, interval, timeout_at},
 };
 use tokio_util::{
@@ -39,7 +45,9 @@ use tokio_util::{
     task::TaskTracker,
 };
 
-use self::{entrance::Entrance, readiness::Readiness, report::Reporter, shelf::Stock, sockets::Sockets};
+use self::{
+    entrance::Entrance, readiness::Readiness, reload::Reloading, report::Reporter, shelf::Stock, sockets::Sockets,
+};
 pub use self::{
     error::StartError,
     restore::{BACKUP_FILE, RestoreFailed, restore},
@@ -47,7 +55,6 @@ pub use self::{
     sockets::LocalAddrs,
 };
 use crate::{
-    admin,
     admin::Operated,
     certs::{Credentials, Now},
     clock::Clock,
@@ -55,7 +62,7 @@ use crate::{
     http::{self, HttpBounds, Pages},
     link::{GuestBounds, Links, LinksOptions},
     metrics::{Bound, Metrics},
-    session::{Roster, Server},
+    session::{Roster, Server, Terms},
     store::Store,
     transport::{self, AcceptLimits},
 };
@@ -65,6 +72,8 @@ const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// What is not in the configuration.
 pub struct ServiceOptions {
+    /// The file that the configuration was read from, which a reload reads anew.
+    pub file: Option<PathBuf>,
     /// Set a damaged log aside and start without it.
     pub recover: bool,
     /// The time.
@@ -107,12 +116,14 @@ impl fmt::Debug for Service {
 impl Service {
     /// Starts a relay. It serves when this returns, though perhaps is not [ready](Service::ready) yet.
     pub async fn start(config: RelayConfig, options: ServiceOptions) -> Result<Self, StartError> {
-        let ServiceOptions { recover, clock, metrics } = options;
+        let ServiceOptions { file, recover, clock, metrics } = options;
         let config = Arc::new(config);
         let told_by = clock.clone();
         let credentials = Credentials::load(&config.tls, Now::new(move || told_by.now()))?;
         let Sockets { endpoints, http, addresses } = Sockets::bind(&config, &credentials)?;
         let authority = credentials.authority(config.site, config.peers.iter().map(|peer| peer.site))?;
+        let authority = Arc::new(RwLock::new(authority));
+        let terms = watch::Sender::new(Arc::new(Terms::new(&config.caches, config.limits.clone(), &metrics)));
 
         let (door, leave, end) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
         let stops = [&door, &leave, &end].map(|token| token.clone().drop_guard());
@@ -131,10 +142,22 @@ impl Service {
         let links = Links::start(link_options(&config, credentials, store.clone(), clock.clone(), metrics.clone()));
         behind.spawn(end_links(links.clone(), end.clone()));
         let roster = Roster::new(config.limits.max_sessions);
+        let reloading = Reloading {
+            file,
+            config: watch::Sender::new(config.clone()),
+            store,
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+            terms,
+            authority: authority.clone(),
+            links: links.clone(),
+            turn: Mutex::default(),
+        };
+        let server = sessions(&reloading, stock.clone(), roster.clone());
         let made = Arc::new(Reporter {
-            config: config.clone(),
-            stock: stock.clone(),
-            roster: roster.clone(),
+            reloading,
+            stock,
+            roster,
             links: links.clone(),
             readiness: readiness.clone(),
             started,
@@ -145,10 +168,9 @@ impl Service {
             authority,
             clock: clock.clone(),
             metrics: metrics.clone(),
-            sessions: Arc::new(sessions(&config, stock, roster, links.view(), metrics.clone(), clock)),
+            sessions: Arc::new(server),
             reporter: made.clone(),
             links: links.clone(),
-            patience: admin::Patience::from(&config.limits),
             operators: Arc::new(Semaphore::new(config.limits.max_operators)),
             tasks: inside.clone(),
             stop: leave.clone(),
@@ -191,6 +213,16 @@ impl Service {
     /// As `landbridge status` has it.
     pub fn status(&self) -> landbridge_protocol::frame::admin::Status {
         self.reporter.status()
+    }
+
+    /// Reads the configuration's file anew and takes over what it changes, or refuses all of it.
+    pub async fn reload(&self) -> Result<Reloaded, Refusal> {
+        self.reporter.reloading.reload(None).await
+    }
+
+    /// The configuration that holds.
+    pub fn config(&self) -> Arc<RelayConfig> {
+        self.reporter.config()
     }
 
     /// Ends it in order: nobody new is let in, what is under way is answered, the log is closed. Whether all of that was
@@ -263,26 +295,17 @@ fn link_options(
     }
 }
 
-fn sessions(
-    config: &RelayConfig,
-    stock: Stock,
-    roster: Roster,
-    relay_view: watch::Receiver<landbridge_protocol::frame::node::View>,
-    metrics: Metrics,
-    clock: Arc<dyn Clock>,
-) -> Server<Stock, Stock> {
-    let names = config.caches.iter().map(|cache| &cache.name);
+fn sessions(reloading: &Reloading, stock: Stock, roster: Roster) -> Server<Stock, Stock> {
+    let site = reloading.config.borrow().site;
     Server {
-        site: config.site,
+        site,
         roster,
         shelf: Arc::new(stock.clone()),
-        caches: Arc::new(config.caches.iter().map(|cache| (cache.name.clone(), cache.clone())).collect()),
-        limits: config.limits.clone(),
-        requests: names.map(|name| (name.clone(), metrics.cache(name))).collect(),
-        metrics,
-        relay_view,
+        terms: reloading.terms.subscribe(),
+        metrics: reloading.metrics.clone(),
+        relay_view: reloading.links.view(),
         subscriptions: stock,
-        clock,
+        clock: reloading.clock.clone(),
     }
 }
 

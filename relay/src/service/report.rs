@@ -1,21 +1,21 @@
 //! The relay, as an operator sees it.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, path::PathBuf, sync::Arc};
 
 use landbridge_protocol::{
     blob::Blob,
     error::{ErrorCode, Refusal},
-    frame::admin::{BackupPart, CacheReport, ConflictRecord, ConflictReport, Conflicts, LinkReport, Status},
+    frame::admin::{BackupPart, CacheReport, ConflictRecord, ConflictReport, Conflicts, LinkReport, Reloaded, Status},
     name::{CacheName, SiteName},
-    record::{Kind, Merge, Record},
+    record::{Kind, Record},
     vector::Vector,
 };
 use tokio::{sync::watch, time::Instant};
 
-use super::{readiness::Readiness, shelf::Stock};
+use super::{readiness::Readiness, reload::Reloading, shelf::Stock};
 use crate::{
     admin::Operated,
-    config::{CacheConfig, RelayConfig, Replicate},
+    config::{CacheConfig, RelayConfig},
     engine::header::ReadError,
     link::Links,
     session::{Roster, show_view},
@@ -24,7 +24,7 @@ use crate::{
 
 /// Everything that a report is made of.
 pub(super) struct Reporter {
-    pub(super) config: Arc<RelayConfig>,
+    pub(super) reloading: Reloading,
     pub(super) stock: Stock,
     pub(super) roster: Roster,
     pub(super) links: Links,
@@ -34,7 +34,7 @@ pub(super) struct Reporter {
 
 impl fmt::Debug for Reporter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Reporter({})", self.config.site)
+        write!(f, "Reporter({})", self.config().site)
     }
 }
 
@@ -67,12 +67,13 @@ impl Operated for Reporter {
             _ => Readiness::of(store, now),
         };
         let (log_live_bytes, log_dead_bytes) = store.log_bytes();
-        let mut caches: Vec<_> = self.config.caches.iter().map(|cache| self.cache(cache)).collect();
+        let config = self.config();
+        let mut caches: Vec<_> = config.caches.iter().map(|cache| self.cache(cache)).collect();
         caches.sort_by(|a, b| a.name.cmp(&b.name));
         let (origin, head, seen, dropped) =
             store.view(|replica| (replica.origin(), replica.head(), listed(replica.seen()), listed(replica.dropped())));
         Status {
-            site: self.config.site,
+            site: config.site,
             origin: origin.to_string(),
             software: env!("CARGO_PKG_VERSION").into(),
             ready: readiness == Readiness::Ready,
@@ -88,6 +89,7 @@ impl Operated for Reporter {
             caches,
             site_view: show_view(&self.roster.view().borrow()),
             relay_view: show_view(&self.links.view().borrow()),
+            former_sites: config.former_sites.clone(),
         }
     }
 
@@ -101,34 +103,32 @@ impl Operated for Reporter {
         self.stock.store.backup().await.map(Parts)
     }
 
+    async fn reload(&self, file: Option<PathBuf>) -> Result<Reloaded, Refusal> {
+        self.reloading.reload(file).await
+    }
+
     async fn set_offline(&self, peer: SiteName, offline: bool) -> Result<LinkReport, Refusal> {
         if offline { self.links.take_offline(peer) } else { self.links.bring_online(peer) }
     }
 }
 
 impl Reporter {
+    /// The configuration that holds.
+    pub(super) fn config(&self) -> Arc<RelayConfig> {
+        self.reloading.config.borrow().clone()
+    }
+
     fn cache(&self, cache: &CacheConfig) -> CacheReport {
         let stats = self.stock.store.view(|replica| replica.stats(&cache.name)).unwrap_or_default();
         CacheReport {
             name: cache.name.clone(),
-            merge: merge_name(cache.merge).into(),
-            replicate: match cache.replicate {
-                Replicate::Async => "async",
-                Replicate::Local => "local",
-            }
-            .into(),
+            merge: cache.merge.as_str().into(),
+            replicate: cache.replicate.as_str().into(),
             entries: stats.entries,
             tombstones: stats.tombstones,
             bytes: stats.bytes,
             conflicts: self.stock.store.view(|replica| replica.conflicts(&cache.name)),
         }
-    }
-}
-
-fn merge_name(merge: Merge) -> &'static str {
-    match merge {
-        Merge::Latest => "latest",
-        Merge::RemoveWins => "remove_wins",
     }
 }
 
@@ -141,7 +141,7 @@ fn conflict(kept: KeptConflict) -> Option<ConflictReport> {
         at: conflict.at,
         cache: conflict.loser.cache.clone(),
         key,
-        merge: merge_name(conflict.merge).into(),
+        merge: conflict.merge.as_str().into(),
         because,
         peer: conflict.peer,
         winner: conflict.winner.map(|winner| side(winner, winner_bytes)),

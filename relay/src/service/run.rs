@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use super::{LocalAddrs, Service, ServiceOptions, StartError};
@@ -46,18 +46,25 @@ pub struct RunOptions {
 /// line of its own once it serves; the log goes to standard error.
 pub fn run(config: &Path, options: RunOptions) -> Result<(), RunError> {
     log_to_stderr();
-    let config = RelayConfig::load(config)?;
+    let loaded = RelayConfig::load(config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let ran = runtime.block_on(serve(config, options));
+    let ran = runtime.block_on(serve(config, loaded, options));
     // What still runs was cut off by the drain's deadline: nothing waits for it.
     runtime.shutdown_background();
     ran
 }
 
-async fn serve(config: RelayConfig, run: RunOptions) -> Result<(), RunError> {
+async fn serve(file: &Path, config: RelayConfig, run: RunOptions) -> Result<(), RunError> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let (site, drain_timeout) = (config.site, config.limits.drain_timeout);
-    let options = ServiceOptions { recover: run.recover, clock: Arc::new(SystemClock), metrics: Metrics::new() };
+    // From the beginning: without a handler it would end the process.
+    let mut hangup = signal(SignalKind::hangup())?;
+    let site = config.site;
+    let options = ServiceOptions {
+        file: Some(file.to_path_buf()),
+        recover: run.recover,
+        clock: Arc::new(SystemClock),
+        metrics: Metrics::new(),
+    };
     let service = tokio::select! {
         biased;
         // Nobody has been served, and the store begins where it ended.
@@ -80,10 +87,22 @@ async fn serve(config: RelayConfig, run: RunOptions) -> Result<(), RunError> {
         _ = interrupt.recv() => tracing::info!("Ctrl-C: drains"),
         () = stdin_ends(run.until_stdin_ends) => tracing::info!("standard input has ended: drains"),
         failed = ready => failed?,
+        () = reload_on(&mut hangup, &service) => {}
     }
+    let drain_timeout = service.config().limits.drain_timeout;
     let in_order = service.shutdown(drain_timeout.into()).await;
     tracing::info!(in_order, "ended");
     Ok(())
+}
+
+/// Reads the configuration anew at each SIGHUP. What comes of it is in the log.
+async fn reload_on(hangup: &mut Signal, service: &Service) {
+    while hangup.recv().await.is_some() {
+        tracing::info!("SIGHUP: reads the configuration anew");
+        if let Err(refusal) = service.reload().await {
+            tracing::debug!(%refusal, "SIGHUP changed nothing");
+        }
+    }
 }
 
 /// Waits until standard input ends, or for ever where nobody asked for that. What is read is thrown away.

@@ -19,6 +19,7 @@ pub(super) fn replica(config: &RelayConfig) -> ReplicaConfig {
     ReplicaConfig {
         site: config.site,
         peers: config.peers.iter().map(|peer| peer.site).collect(),
+        former_sites: config.former_sites.iter().copied().collect(),
         caches: config.caches.iter().map(|cache| (cache.name.clone(), self::cache(cache))).collect(),
         max_clock_skew: replication.max_clock_skew,
         tombstone_min_age: replication.tombstone_min_age,

@@ -53,7 +53,7 @@ fn config_of(site: &str, dir: &Path) -> RelayConfig {
 }
 
 async fn start(config: RelayConfig) -> Result<Service, StartError> {
-    let options = ServiceOptions { recover: false, clock: Arc::new(SystemClock), metrics: Metrics::new() };
+    let options = ServiceOptions { file: None, recover: false, clock: Arc::new(SystemClock), metrics: Metrics::new() };
     Service::start(config, options).await
 }
 

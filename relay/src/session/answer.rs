@@ -1,6 +1,6 @@
 //! What becomes of one request.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use landbridge_protocol::{
     error::{ErrorCode, Refusal},
@@ -8,15 +8,17 @@ use landbridge_protocol::{
     name::CacheName,
     record::{Key, WriteToken},
 };
+use tokio::sync::watch;
 
 use super::{
     hello::Introduced,
     permission::{Access, permit},
     shelf::{PageOf, Shelf},
+    terms::Terms,
 };
 use crate::{
     certs::Role,
-    config::{CacheConfig, Limits},
+    config::Limits,
     engine::command::{Answer, Command},
     metrics::{self, Bound, Metrics},
 };
@@ -36,9 +38,9 @@ pub struct Answering<S> {
     pub session: Introduced,
     /// As what it is connected.
     pub role: Role,
-    /// The caches there are.
-    pub caches: Arc<BTreeMap<CacheName, CacheConfig>>,
-    /// The bounds.
+    /// The caches there are by now.
+    pub terms: watch::Receiver<Arc<Terms>>,
+    /// The bounds of this session.
     pub limits: Limits,
     /// What is counted.
     pub metrics: Metrics,
@@ -96,11 +98,11 @@ impl<S: Shelf> Answering<S> {
     /// Whether the session may subscribe to that cache, now.
     pub fn may_listen(&self, cache: &CacheName) -> Result<(), Refusal> {
         self.shelf.ready()?;
-        self.permit(cache, Access::Listen).map(drop)
+        self.permit(cache, Access::Listen)
     }
 
-    fn permit(&self, cache: &CacheName, access: Access) -> Result<&CacheConfig, Refusal> {
-        permit(&self.session, self.role, &self.caches, cache, access)
+    fn permit(&self, cache: &CacheName, access: Access) -> Result<(), Refusal> {
+        permit(&self.session, self.role, &self.terms.borrow(), cache, access).map(drop)
     }
 
     fn entries(&self, asked: GetAll) -> Result<Vec<Entry>, Refusal> {
@@ -174,7 +176,8 @@ impl<S: Shelf> Answering<S> {
     }
 
     fn check_write(&self, write: &node::Write) -> Result<(), Refusal> {
-        let cache = self.permit(&write.cache, Access::Write)?;
+        let terms = self.terms.borrow();
+        let cache = permit(&self.session, self.role, &terms, &write.cache, Access::Write)?;
         let bad = |text: &str| Err(Refusal::new(ErrorCode::BadArgument, text));
         if write.max_idle.is_some() {
             return bad("max_idle is not in this version; use a lifespan");

@@ -1,6 +1,6 @@
 //! One node's connection: hello, then its streams, each a task, until it ends, is fenced, or the relay drains.
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use landbridge_protocol::{
     error::{ErrorCode, Refusal},
@@ -8,7 +8,7 @@ use landbridge_protocol::{
         NodeToRelay, RelayToNode,
         node::{Hello, Subscribe, View, Welcome},
     },
-    name::{CacheName, SiteName},
+    name::SiteName,
 };
 use quinn::{RecvStream, SendStream};
 use tokio::sync::{Semaphore, watch};
@@ -21,24 +21,27 @@ use super::{
     roster::{Joined, Member, Roster},
     shelf::Shelf,
     stream::{self, Incoming, Outgoing},
+    terms::Terms,
 };
 use crate::{
     certs::Peer,
     clock::Clock,
-    config::{CacheConfig, Limits},
-    metrics::{Bound, CacheMetrics, Metrics},
+    config::Limits,
+    metrics::{Bound, Metrics},
     transport::{Admitted, close},
 };
 
 /// Who serves subscriptions, each on the stream that it was asked for on.
 pub trait Subscriptions: Send + Sync + 'static {
-    /// Serves one until either side ends it. Was permitted; `request` is the id to answer under.
+    /// Serves one until either side ends it, or until it is `refused`, which the subscriber is told. Was permitted;
+    /// `request` is the id to answer under.
     fn serve(
         &self,
         subscribe: Subscribe,
         request: u64,
         send: SendStream,
         stop: CancellationToken,
+        refused: impl Future<Output = Refusal> + Send,
     ) -> impl Future<Output = ()> + Send;
 }
 
@@ -50,14 +53,10 @@ pub struct Server<S, L> {
     pub roster: Roster,
     /// The store.
     pub shelf: Arc<S>,
-    /// The caches.
-    pub caches: Arc<BTreeMap<CacheName, CacheConfig>>,
-    /// The bounds.
-    pub limits: Limits,
+    /// The caches and bounds, as they are configured by now.
+    pub terms: watch::Receiver<Arc<Terms>>,
     /// What is counted.
     pub metrics: Metrics,
-    /// Where the requests of each cache are counted.
-    pub requests: BTreeMap<CacheName, CacheMetrics>,
     /// The relay view.
     pub relay_view: watch::Receiver<View>,
     /// Who serves subscriptions.
@@ -69,6 +68,13 @@ pub struct Server<S, L> {
 impl<S, L> fmt::Debug for Server<S, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Server({}, {:?})", self.site, self.roster)
+    }
+}
+
+impl<S, L> Server<S, L> {
+    /// The bounds of a connection that begins now.
+    pub fn limits(&self) -> Limits {
+        self.terms.borrow().limits.clone()
     }
 }
 
@@ -88,11 +94,12 @@ pub(super) struct Session<S, L> {
 /// Serves a connection to its end. With `stop` no more is read; what is under way is answered, and the node told to go.
 pub async fn serve<S: Shelf, L: Subscriptions>(server: Arc<Server<S, L>>, admitted: Admitted, stop: CancellationToken) {
     let Admitted { connection, peer, place: _place, .. } = admitted;
-    let timeout = Duration::from(server.limits.hello_timeout);
+    let limits = server.limits();
+    let timeout = Duration::from(limits.hello_timeout);
     let control = tokio::select! {
         biased;
         () = stop.cancelled() => Err(draining()),
-        control = tokio::time::timeout(timeout, greet(&server, &connection, &peer)) => control.unwrap_or_else(|_| {
+        control = tokio::time::timeout(timeout, greet(&server, &limits, &connection, &peer)) => control.unwrap_or_else(|_| {
             server.metrics.bound_hit(Bound::HelloTimeout);
             Err(Refusal::new(ErrorCode::Malformed, "the connection said no hello in time"))
         }),
@@ -163,22 +170,24 @@ type Greeted<S, L> = (Arc<Session<S, L>>, u64, Incoming, SendStream);
 
 async fn greet<S: Shelf, L: Subscriptions>(
     server: &Arc<Server<S, L>>,
+    limits: &Limits,
     connection: &quinn::Connection,
     peer: &Peer,
 ) -> Result<Greeted<S, L>, Refusal> {
     let gone = |_| Refusal::new(ErrorCode::Malformed, "the connection ended before its hello");
     let (send, recv): (SendStream, RecvStream) = connection.accept_bi().await.map_err(gone)?;
-    let budget = Arc::new(Budget::new(&server.limits, server.metrics.clone()));
-    let mut incoming = Incoming::new(recv, server.limits.max_frame_bytes.as_usize(), budget.clone());
+    let budget = Arc::new(Budget::new(limits, server.metrics.clone()));
+    let mut incoming = Incoming::new(recv, limits.max_frame_bytes.as_usize(), budget.clone());
     let no_hello = || Refusal::new(ErrorCode::Malformed, "the first frame of a session is its hello");
     let (request, frame) = incoming.next().await?.ok_or_else(no_hello)?;
     let NodeToRelay::Hello(hello) = frame else { return Err(no_hello()) };
-    let session = join(server, &hello, connection, peer, budget)?;
+    let session = join(server, limits, &hello, connection, peer, budget)?;
     Ok((Arc::new(session), request, incoming, send))
 }
 
 fn join<S, L>(
     server: &Arc<Server<S, L>>,
+    limits: &Limits,
     hello: &Hello,
     connection: &quinn::Connection,
     peer: &Peer,
@@ -202,17 +211,17 @@ fn join<S, L>(
         shelf: server.shelf.clone(),
         session: introduced,
         role: peer.role,
-        caches: server.caches.clone(),
-        limits: server.limits.clone(),
+        terms: server.terms.clone(),
+        limits: limits.clone(),
         metrics: server.metrics.clone(),
     };
-    let in_flight = Arc::new(Semaphore::new(server.limits.max_requests));
+    let in_flight = Arc::new(Semaphore::new(limits.max_requests));
     Ok(Session { server: server.clone(), answering, joined, in_flight, budget, stop: CancellationToken::new() })
 }
 
 fn welcome<S: Shelf, L>(session: &Session<S, L>, site_view: View, relay_view: View) -> Welcome {
     let server = &session.server;
-    let max_frame_bytes = u32::try_from(server.limits.max_frame_bytes.get()).unwrap_or(u32::MAX);
+    let max_frame_bytes = u32::try_from(session.answering.limits.max_frame_bytes.get()).unwrap_or(u32::MAX);
     Welcome {
         version: session.answering.session.version,
         site: server.site,

@@ -21,6 +21,7 @@ mod permission;
 mod roster;
 mod shelf;
 mod stream;
+mod terms;
 #[cfg(test)]
 mod tests;
 
@@ -30,3 +31,4 @@ pub use hello::{Introduced, check as check_hello};
 pub use permission::{Access, permit};
 pub use roster::{Fence, Joined, Member, Roster, Subscribed, show as show_view};
 pub use shelf::{PageOf, Shelf};
+pub use terms::Terms;

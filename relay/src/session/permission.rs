@@ -1,13 +1,11 @@
 //! The one check that every request passes.
 
-use std::collections::BTreeMap;
-
 use landbridge_protocol::{
     error::{ErrorCode, Refusal},
     name::CacheName,
 };
 
-use super::hello::Introduced;
+use super::{hello::Introduced, terms::Terms};
 use crate::{certs::Role, config::CacheConfig};
 
 /// What is asked of a cache.
@@ -26,7 +24,7 @@ pub enum Access {
 pub fn permit<'a>(
     session: &Introduced,
     role: Role,
-    caches: &'a BTreeMap<CacheName, CacheConfig>,
+    terms: &'a Terms,
     cache: &CacheName,
     access: Access,
 ) -> Result<&'a CacheConfig, Refusal> {
@@ -34,9 +32,5 @@ pub fn permit<'a>(
         let text = format!("{} is connected as {role}, and entries are for nodes ({access:?})", session.node);
         return Err(Refusal::new(ErrorCode::NotPermitted, text));
     }
-    caches.get(cache).ok_or_else(|| {
-        let there: Vec<&str> = caches.keys().map(CacheName::as_str).collect();
-        let text = format!("no cache {cache} is configured at this relay; there are {}", there.join(", "));
-        Refusal::new(ErrorCode::UnknownCache, text)
-    })
+    terms.cache(cache)
 }

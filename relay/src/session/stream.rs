@@ -22,6 +22,7 @@ use super::{
     budget::{Budget, Held},
     connection::{Session, Subscriptions},
     shelf::Shelf,
+    terms::removed,
 };
 use crate::{
     metrics::{Bound, Operation},
@@ -118,7 +119,7 @@ impl Outgoing {
         send: SendStream,
         tasks: &TaskTracker,
     ) -> Self {
-        let (unwritten, from) = mpsc::channel(session.server.limits.max_unwritten_answers);
+        let (unwritten, from) = mpsc::channel(session.answering.limits.max_unwritten_answers);
         tasks.spawn(write(send, from));
         Self { unwritten, budget: session.budget.clone() }
     }
@@ -182,7 +183,7 @@ pub(super) async fn serve<S: Shelf, L: Subscriptions>(
     tasks: TaskTracker,
     connection: Connection,
 ) {
-    let mut incoming = Incoming::new(recv, session.server.limits.max_frame_bytes.as_usize(), session.budget.clone());
+    let mut incoming = Incoming::new(recv, session.answering.limits.max_frame_bytes.as_usize(), session.budget.clone());
     let first = tokio::select! {
         biased;
         () = session.stop.cancelled() => return,
@@ -195,18 +196,19 @@ pub(super) async fn serve<S: Shelf, L: Subscriptions>(
     };
     if let Ok(NodeToRelay::Subscribe(subscribe)) = NodeToRelay::decode(&raw) {
         let permitted = session.answering.may_listen(&subscribe.cache).and_then(|()| {
-            let bound = session.server.limits.max_subscriptions;
+            let bound = session.answering.limits.max_subscriptions;
             session.joined.subscribe(bound).inspect_err(|_| session.server.metrics.bound_hit(Bound::Subscriptions))
         });
         return match permitted {
             Ok(_counted) => {
                 let stop = session.stop.clone();
+                let removed = removed(session.server.terms.clone(), subscribe.cache.clone());
                 // A subscriber that wants no more is noticed here, also while there is nothing to tell it.
                 let unwanted = send.stopped();
                 tokio::select! {
                     biased;
                     _ = unwanted => (),
-                    () = session.server.subscriptions.serve(subscribe, raw.request, send, stop) => (),
+                    () = session.server.subscriptions.serve(subscribe, raw.request, send, stop, removed) => (),
                 }
             }
             Err(refusal) => {
@@ -311,7 +313,7 @@ async fn answer<S: Shelf, L: Subscriptions>(session: Arc<Session<S, L>>, request
     let answered = session.answering.answer(request).await;
     // Caches that there are not make no labels.
     if let (Some(operation), Some(cache)) = (operation, cache)
-        && let Some(requests) = session.server.requests.get(&cache)
+        && let Some(requests) = session.server.terms.borrow().requests.get(&cache)
     {
         requests.answered(operation, outcome_of(&answered), began.elapsed());
     }

@@ -1,6 +1,6 @@
 //! Sessions over QUIC on loopback, against a shelf in memory.
 
-use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc, time::Duration};
+use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use landbridge_protocol::{
@@ -35,7 +35,15 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct NoSubscriptions;
 
 impl Subscriptions for NoSubscriptions {
-    async fn serve(&self, _: Subscribe, _: u64, _: SendStream, _: CancellationToken) {}
+    async fn serve(
+        &self,
+        _: Subscribe,
+        _: u64,
+        _: SendStream,
+        _: CancellationToken,
+        _: impl Future<Output = Refusal> + Send,
+    ) {
+    }
 }
 
 struct SessionDoor {
@@ -105,13 +113,11 @@ fn town(limits: Limits) -> Town {
         site: site("site1"),
         roster: Roster::new(limits.max_sessions),
         shelf: Arc::new(Memory { release: Arc::new(Notify::new()), ..Memory::default() }),
-        caches: Arc::new([(name.clone(), cache)].into()),
-        requests: BTreeMap::from([(name.clone(), metrics.cache(&name))]),
+        terms: watch::Sender::new(Arc::new(Terms::new(&[cache], limits.clone(), &metrics))).subscribe(),
         relay_view: watch::Sender::new(View { number: 0, members: vec!["site1".into()] }).subscribe(),
         subscriptions: NoSubscriptions,
         clock: Arc::new(ManualClock::at(NOW)),
         metrics,
-        limits: limits.clone(),
     });
     let (sessions, stop) = (TaskTracker::new(), CancellationToken::new());
     let authority = credentials.authority(site("site1"), []).unwrap();

@@ -161,6 +161,8 @@ impl World {
             caches,
             filling: false,
             lacks: vec![],
+            sites: vec![],
+            former_sites: vec![],
             software: String::new(),
         };
         for incoming in [false, true] {

@@ -253,3 +253,27 @@ async fn what_is_decided_on_top_of_a_commit_that_fails_is_refused_with_it() {
     store.shutdown().await;
     assert!(store.poisoned().is_some());
 }
+
+#[tokio::test]
+async fn another_configuration_holds_from_one_command_to_the_next_whatever_is_in_flight() {
+    let log = MemoryLog::new();
+    let (store, gate) = gated(&log);
+    let other = |change: fn(&mut crate::engine::replica::ReplicaConfig)| {
+        let mut other = config();
+        change(&mut other);
+        Command::Reconfigure(Box::new(other))
+    };
+    let put = |number| write(Operation::Put, 1, number, vec![number as u8]);
+    let commands = vec![put(1), put(2), other(|config| config.caches.clear()), put(3), other(|_| ()), put(4)];
+    let mut answers = Vec::new();
+    for command in commands {
+        answers.push(store.place(command).await);
+    }
+    drop(gate);
+    let mut done = Vec::new();
+    for answer in answers {
+        done.push(answer.await.unwrap().map_err(|refusal| refusal.code()).is_ok());
+    }
+    assert_eq!(done, [true, true, true, false, true, true]);
+    store.shutdown().await;
+}

@@ -38,6 +38,7 @@ pub(crate) fn config() -> ReplicaConfig {
     ReplicaConfig {
         site: SiteName::new("site1").unwrap(),
         peers: Vec::new(),
+        former_sites: Default::default(),
         caches: [("sessions", Merge::RemoveWins), ("work", Merge::Latest)]
             .map(|(name, merge)| (CacheName::new(name).unwrap(), cache(merge)))
             .into(),

@@ -46,6 +46,12 @@ pub(super) struct Ordered {
     pub(super) _places: OwnedSemaphorePermit,
 }
 
+impl Ordered {
+    fn is_decided_alone(&self) -> bool {
+        self.commands.iter().any(|(command, _)| command.is_decided_alone())
+    }
+}
+
 enum Event {
     Ordered(Ordered),
     /// An order was carried out, or failed.
@@ -327,12 +333,16 @@ impl Worker {
     fn group(&mut self) -> Option<(Vec<Command>, Answers)> {
         let limits = self.writer.limits;
         let (mut commands, mut answers, mut bytes) = (Vec::new(), Vec::new(), 0);
-        while let Some(ordered) = self.waiting.pop_front() {
+        while let Some(ordered) = self.waiting.pop_front_if(|next| commands.is_empty() || !next.is_decided_alone()) {
+            let alone = ordered.is_decided_alone();
             self.waiting_commands -= ordered.commands.len();
             for (command, answer) in ordered.commands {
                 bytes += weight(&command);
                 commands.push(command);
                 answers.push(answer);
+            }
+            if alone {
+                break;
             }
             if commands.len() >= limits.max_group_commands || bytes >= limits.max_group_bytes {
                 self.writer.metrics.bound_hit(Bound::Commit);

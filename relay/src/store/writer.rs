@@ -103,7 +103,7 @@ impl Writer {
             Command::Apply { batch, .. } => batch.records.iter().any(|record| !replica.declares(&record.cache)),
             other => other.needs_all_published(),
         };
-        commands.iter().any(opens) || self.flying.iter().any(|group| group.staged.opens_undeclared(&replica))
+        commands.iter().any(opens) || self.flying.iter().any(|group| group.staged.must_be_published(&replica))
     }
 
     /// Decides the commands on top of all that is decided. Gives what the log has to do before the group can be published;

@@ -388,6 +388,7 @@ fn config(scenario: &Scenario, n: usize) -> ReplicaConfig {
     ReplicaConfig {
         site: site_name(n),
         peers: (0..scenario.sites).filter(|other| *other != n).map(site_name).collect(),
+        former_sites: Default::default(),
         caches: [(cache(), cache_config)].into(),
         max_clock_skew: Millis::from_secs(1),
         tombstone_min_age: Millis::ZERO,

@@ -210,7 +210,7 @@ path"#,
 "#,
     ),
     edit(
-        "relay/src/engine/replica.rs",
+        "relay/src/engine/introduction.rs",
         r"            filling: !self.core.filled,
 ",
         r#"            filling: !self.core.filled,
@@ -267,6 +267,11 @@ path"#,
         r#"    let max_entry_bytes = section.within("max_entry_bytes", max_entry_bytes, ByteSize::new(1)..=ByteSize::mib(8));
     let note = section.optional::<Parsed<String>>("note").map(|Parsed(note)| note);
 "#,
+    ),
+    edit(
+        "relay/src/config/changes.rs",
+        "lifespan, max_entry_bytes } = cache;",
+        "lifespan, max_entry_bytes, note: _ } = cache;",
     ),
     edit("relay/src/config/cache.rs", "lifespan, max_entry_bytes })", "lifespan, max_entry_bytes, note })"),
     edit(

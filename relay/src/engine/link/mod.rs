@@ -106,6 +106,10 @@ pub enum SenderInput {
     Anew,
     /// The peer's own link has come in, and is good: its relay is there.
     PeerIsThere,
+    /// The peer is to be dialled elsewhere from now on.
+    Moved,
+    /// The relay was configured anew: these bounds and rhythms hold from now on.
+    Configured(Box<SenderConfig>),
     /// The admin's word.
     TakeOffline,
     /// The admin's word.

@@ -1,5 +1,7 @@
 //! The states of a link and what moves it between them.
 
+mod clocks;
+mod configure;
 mod giving_up;
 mod hurry;
 mod report;
@@ -17,7 +19,7 @@ use landbridge_protocol::{
     },
     name::SiteName,
     position::Through,
-    time::{Millis, Timestamp},
+    time::Timestamp,
     version::Origin,
 };
 
@@ -80,6 +82,8 @@ pub enum State {
 #[derive(Debug, Clone, PartialEq, Hash)]
 pub struct Greeting {
     since: Timestamp,
+    /// Of the configuration that the hello told.
+    generation: u64,
     runs: Vec<Origin>,
     welcome: Option<Box<Welcome>>,
 }
@@ -88,6 +92,7 @@ pub struct Greeting {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Streaming {
     stream: Stream,
+    generation: u64,
     heard: Timestamp,
     beat: Option<Timestamp>,
     acknowledged: Option<Through>,
@@ -181,7 +186,9 @@ impl Sender {
                 }
             }
             SenderInput::LogRead(read) => {
-                if let State::Streaming(open) = &mut self.state {
+                if let State::Streaming(open) = &mut self.state
+                    && open.generation == replica.generation()
+                {
                     if let Some(written) = read.records.iter().find_map(|(_, record)| written_at(record)) {
                         self.lag.is_as_old_as(written);
                     }
@@ -190,7 +197,9 @@ impl Sender {
                 }
             }
             SenderInput::RecordsRead(records) => {
-                if let State::Reconciling(open) = &mut self.state {
+                if let State::Reconciling(open) = &mut self.state
+                    && open.streaming.generation == replica.generation()
+                {
                     self.out.extend(open.transfer.chunk(records).map(send));
                 }
             }
@@ -202,6 +211,8 @@ impl Sender {
             }
             SenderInput::Anew => self.anew(now),
             SenderInput::PeerIsThere => self.hurry(now),
+            SenderInput::Moved => self.moved(now),
+            SenderInput::Configured(config) => self.configure(*config, now),
             SenderInput::TakeOffline => {
                 self.hang_up();
                 self.state = State::Offline { reason: "taken offline by the admin".into() };
@@ -319,7 +330,8 @@ impl Sender {
         let sender = replica.introduction(now, &self.config.software);
         let runs = sender.runs.clone();
         self.out.push_back(send(SenderToReceiver::Hello(Hello { sender, to: self.peer })));
-        self.state = State::Handshaking(Greeting { since: now, runs, welcome: None });
+        let generation = replica.generation();
+        self.state = State::Handshaking(Greeting { since: now, generation, runs, welcome: None });
     }
 
     fn welcomed(&mut self, welcome: Box<Welcome>, replica: &Replica, now: Timestamp) {
@@ -344,22 +356,6 @@ impl Sender {
         let introduction = Box::new(receiver.clone());
         greeting.welcome = Some(welcome);
         self.command(Command::Introduced { peer: introduction, incoming: false });
-    }
-
-    fn skewed(&mut self, skew_ms: i64, now: Timestamp) {
-        self.faulted(format!("the peer's wall clock is off by {skew_ms} ms; set the clocks of the sites right"), now);
-    }
-
-    /// A heartbeat's answer: the peer's clock is compared with the middle of the way there and back.
-    fn compare_clocks(&mut self, heartbeat: &Heartbeat, replica: &Replica, now: Timestamp) {
-        if self.open_stream().is_none() {
-            return;
-        }
-        let back = if heartbeat.echo == Timestamp::ZERO { Millis::ZERO } else { now.since(heartbeat.echo) };
-        let skew = offset_ms(heartbeat.wall, now.before(Millis::new(back.get() / 2)));
-        if skew.unsigned_abs() > replica.config().max_clock_skew.get() {
-            self.skewed(skew, now);
-        }
     }
 
     fn acknowledged(&mut self, ack: Ack, now: Timestamp) {
@@ -409,13 +405,18 @@ impl Sender {
             return;
         }
         let Some(welcome) = greeting.welcome.take() else { return };
+        let generation = greeting.generation;
+        if generation != replica.generation() {
+            return self.anew(now);
+        }
         let runs = std::mem::take(&mut greeting.runs);
         let stream = Stream::begin(&welcome, replica, self.config.window, runs, now);
         let after = stream.sent;
         self.lag.acknowledge(after.direct);
         self.lag.note(replica.head(), now);
         self.out.push_back(send(SenderToReceiver::Start(Start { after })));
-        let open = Streaming { stream, heard: now, beat: None, acknowledged: None, proposed: None, due: None };
+        let (beat, acknowledged, proposed, due) = (None, None, None, None);
+        let open = Streaming { stream, generation, heard: now, beat, acknowledged, proposed, due };
         self.state = State::Streaming(Box::new(open));
     }
 
@@ -431,7 +432,8 @@ impl Sender {
         if open.heard.after(config.silence) <= now {
             return self.broke("the peer has gone silent".into(), now);
         }
-        if replica.report(&peer).is_none_or(|report| report.run != Some(open.stream.peer_run)) {
+        let former = open.generation != replica.generation();
+        if former || replica.report(&peer).is_none_or(|report| report.run != Some(open.stream.peer_run)) {
             return self.anew(now);
         }
         open.stream.claim.note(replica.head(), replica.seen(), now);

@@ -45,6 +45,7 @@ impl Relay {
         let config = ReplicaConfig {
             site: SiteName::new(site).expect("a name"),
             peers: vec![SiteName::new(peer).expect("a name")],
+            former_sites: Default::default(),
             caches: [(CacheName::new("c").expect("a name"), cache)].into(),
             max_clock_skew: Millis::from_secs(60),
             tombstone_min_age: Millis::ZERO,

@@ -82,6 +82,7 @@ pub(super) fn config(own: &str, peers: &[&str]) -> ReplicaConfig {
     ReplicaConfig {
         site: site(own),
         peers: peers.iter().map(|peer| site(peer)).collect(),
+        former_sites: Default::default(),
         caches: [
             (cache(LATEST), of(Merge::Latest, Replicate::Async)),
             (cache(WINS), of(Merge::RemoveWins, Replicate::Async)),
@@ -241,6 +242,8 @@ impl Relay {
             caches: self.replica.config().caches.iter().map(|(name, cache)| digest_of(name, cache)).collect(),
             filling: false,
             lacks: vec![],
+            sites: vec![],
+            former_sites: vec![],
             software: "test".into(),
         }
     }

@@ -12,6 +12,7 @@ mod forced;
 mod handshakes;
 mod permutations;
 mod reconciles;
+mod reconfigured;
 mod replay;
 mod retries;
 mod tombstones;

@@ -6,7 +6,7 @@ use landbridge_protocol::{
         common_version,
         peer::{Hello, Introduction},
     },
-    name::{CacheName, SiteName},
+    name::SiteName,
     time::{Millis, Timestamp},
 };
 
@@ -48,31 +48,9 @@ pub(super) fn check_skew(peer: SiteName, theirs: Timestamp, ours: Timestamp, bou
     Ok(signed(ahead) - signed(behind))
 }
 
-/// How the two relays' configurations of a cache differ, in a sentence for the log, per cache that both declare.
-pub(super) fn differences(sender: &Introduction, own: &Introduction) -> Vec<(CacheName, String)> {
-    let mut found = Vec::new();
-    for ours in &own.caches {
-        let Some(theirs) = sender.caches.iter().find(|theirs| theirs.cache == ours.cache) else { continue };
-        if theirs.merge != ours.merge {
-            let text =
-                format!("merged by {:?} there and by {:?} here: it does not replicate", theirs.merge, ours.merge);
-            found.push((ours.cache.clone(), text));
-        } else if theirs.digest != ours.digest {
-            found.push((ours.cache.clone(), "configured to replicate differently there".to_owned()));
-        }
-    }
-    found
-}
-
 #[cfg(test)]
 mod tests {
-    use landbridge_protocol::{
-        frame::{PROTOCOL_VERSION, peer::CacheDigest},
-        position::Sequence,
-        record::Merge,
-        vector::Vector,
-        version::RunId,
-    };
+    use landbridge_protocol::{frame::PROTOCOL_VERSION, position::Sequence, vector::Vector, version::RunId};
 
     use super::*;
 
@@ -97,6 +75,8 @@ mod tests {
             caches: vec![],
             filling: false,
             lacks: vec![],
+            sites: vec![],
+            former_sites: vec![],
             software: String::new(),
         }
     }
@@ -138,23 +118,5 @@ mod tests {
             check_skew(site("site2"), Timestamp::ZERO, NOW, SKEW).unwrap_err().code(),
             Some(ErrorCode::ClockSkew)
         );
-    }
-
-    #[test]
-    fn what_both_declare_is_compared() {
-        let cache = |name: &str, merge, digest| CacheDigest { cache: CacheName::new(name).unwrap(), merge, digest };
-        let mut own = introduction("site1");
-        let mut sender = introduction("site2");
-        own.caches = vec![
-            cache("a", Merge::Latest, 1),
-            cache("b", Merge::Latest, 1),
-            cache("c", Merge::Latest, 1),
-            cache("d", Merge::Latest, 1),
-        ];
-        sender.caches =
-            vec![cache("a", Merge::Latest, 1), cache("b", Merge::RemoveWins, 2), cache("c", Merge::Latest, 2)];
-        let found: Vec<_> =
-            differences(&sender, &own).into_iter().map(|(cache, _)| cache.as_str().to_owned()).collect();
-        assert_eq!(found, ["b", "c"]);
     }
 }

@@ -14,8 +14,8 @@ use landbridge_protocol::{
 };
 
 use super::{
-    checks::{check_hello, check_skew, differences},
-    gone, shutting_down,
+    checks::{check_hello, check_skew},
+    gone,
     tenancy::Tenancy,
 };
 use crate::{
@@ -25,7 +25,7 @@ use crate::{
     },
     link::{
         links::Shared,
-        peer::{Peer, taken_offline},
+        peer::{Peer, begin_anew, taken_offline},
         pipeline::Pipeline,
         view::Way,
     },
@@ -68,7 +68,7 @@ impl Conversation {
         let ended = async {
             tokio::select! {
                 biased;
-                () = shared.stop.cancelled() => Err(shutting_down()),
+                reason = peer.ended(&shared) => Err(reason),
                 () = peer.taken_offline() => Err(taken_offline()),
                 greeted = self.greet(frames) => greeted,
             }
@@ -76,7 +76,7 @@ impl Conversation {
         let Some((hello, version)) = ended.await? else { return Ok(()) };
         let tenancy = tokio::select! {
             biased;
-            () = shared.stop.cancelled() => return Err(shutting_down()),
+            reason = peer.ended(&shared) => return Err(reason),
             tenancy = shared.tenancies.move_in(peer.site) => tenancy,
         };
         let Some(tenancy) = tenancy else { return Err(replaced()) };
@@ -96,9 +96,11 @@ impl Conversation {
         tenancy: &Tenancy,
     ) -> Result<(), Refusal> {
         let (shared, peer) = (self.shared.clone(), self.peer.clone());
+        let begun_anew = peer.begun_anew();
         tokio::select! {
             biased;
-            () = shared.stop.cancelled() => Err(shutting_down()),
+            reason = peer.ended(&shared) => Err(reason),
+            () = begun_anew => Err(begin_anew()),
             () = tenancy.ended.cancelled() => Err(replaced()),
             () = peer.taken_offline() => Err(taken_offline()),
             ended = self.converse(frames, hello, version) => ended,
@@ -119,9 +121,6 @@ impl Conversation {
                 self.shared.metrics.bound_hit(Bound::ClockSkew);
             }
         })?;
-        for (cache, difference) in differences(&hello.sender, &own) {
-            tracing::warn!(peer = %self.peer.site, %cache, "configurations differ: {difference}");
-        }
         Ok(Some((hello, version)))
     }
 
@@ -186,7 +185,10 @@ impl Conversation {
     async fn introduce(&mut self, sender: Introduction) -> Result<(Option<Cursor>, u64), Refusal> {
         let introduced = Command::Introduced { peer: Box::new(sender), incoming: true };
         match self.shared.store.submit(introduced).await? {
-            Answer::Introduced { cursor, cursor_digest } => Ok((cursor, cursor_digest)),
+            Answer::Introduced { cursor, cursor_digest } => {
+                self.peer.tell_differences(&self.shared.store);
+                Ok((cursor, cursor_digest))
+            }
             other => Err(unexpected(&other)),
         }
     }

@@ -35,13 +35,13 @@ pub(super) async fn receive(shared: Arc<Shared>, peer: Arc<Peer>, admitted: Admi
         shared.metrics.bound_hit(Bound::PeerConnections);
     }
     let mut streams = JoinSet::new();
-    loop {
+    let ended = loop {
         tokio::select! {
             biased;
-            () = shared.stop.cancelled() => break,
+            reason = peer.ended(&shared) => break Some(reason),
             () = guest.ended.cancelled() => {
                 close(connection, &Refusal::new(ErrorCode::Busy, "newer connections of this peer have taken over"));
-                break;
+                break None;
             }
             Some(ended) = streams.join_next() => {
                 if let Err(error) = ended {
@@ -52,13 +52,16 @@ pub(super) async fn receive(shared: Arc<Shared>, peer: Arc<Peer>, admitted: Admi
                 Ok((send, recv)) => drop(streams.spawn(serve(shared.clone(), peer.clone(), send, recv))),
                 Err(error) => {
                     tracing::debug!(peer = %peer.site, %error, "incoming connection ended");
-                    break;
+                    break None;
                 }
             },
         }
-    }
+    };
+    // Each says why it ends as its last frame.
     while streams.join_next().await.is_some() {}
-    close(connection, &shutting_down());
+    if let Some(reason) = ended {
+        close(connection, &reason);
+    }
 }
 
 /// Serves one stream; its end, if the sender is to know, is its last frame.
@@ -97,8 +100,4 @@ async fn serve(shared: Arc<Shared>, peer: Arc<Peer>, send: SendStream, recv: Rec
 /// What a command is answered whose writer has ended.
 pub(super) fn gone() -> Refusal {
     Refusal::new(ErrorCode::ShuttingDown, "the relay is shutting down; try again when it is back")
-}
-
-fn shutting_down() -> Refusal {
-    Refusal::new(ErrorCode::ShuttingDown, "the relay shuts down")
 }

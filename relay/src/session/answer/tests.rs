@@ -9,7 +9,10 @@ use landbridge_protocol::{
 };
 
 use super::*;
-use crate::{config::Replicate, session::memory_shelf::Memory};
+use crate::{
+    config::{CacheConfig, Replicate},
+    session::memory_shelf::Memory,
+};
 
 fn name(text: &str) -> CacheName {
     CacheName::new(text).unwrap()
@@ -27,6 +30,7 @@ fn answering(shelf: Memory, role: Role) -> Answering<Memory> {
         lifespan: None,
         max_entry_bytes: crate::config::ByteSize::new(8),
     };
+    let (limits, metrics) = (Limits { max_list_entries: 3, ..Limits::default() }, Metrics::new());
     Answering {
         shelf: Arc::new(shelf),
         session: Introduced {
@@ -36,9 +40,9 @@ fn answering(shelf: Memory, role: Role) -> Answering<Memory> {
             member: true,
         },
         role,
-        caches: Arc::new([(name("sessions"), sessions)].into()),
-        limits: Limits { max_list_entries: 3, ..Limits::default() },
-        metrics: Metrics::new(),
+        terms: watch::Sender::new(Arc::new(Terms::new(&[sessions], limits.clone(), &metrics))).subscribe(),
+        limits,
+        metrics,
     }
 }
 
