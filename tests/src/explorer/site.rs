@@ -13,8 +13,6 @@ use landbridge_relay::engine::{
     replica::{Replica, ReplicaConfig},
 };
 
-use super::world::cache;
-
 /// Removals that are durable at a site, one bit each.
 pub type Removals = u16;
 
@@ -82,13 +80,15 @@ pub struct Site {
     idle: Cell<Option<Timestamp>>,
 }
 
-/// Of what decides, and the values, which only the log has: one version may be two writes in two worlds, once anew with an old
-/// value. For the rest, the log is what led there.
+/// Of what decides, and of what only the log has of the records that are held: their values and contexts. One version may be
+/// two writes in two worlds, once anew with an old value, or by one that had seen less. For the rest, the log is what led
+/// there.
 impl Hash for Site {
     fn hash<H: Hasher>(&self, state: &mut H) {
         (&self.replica, self.knows).hash(state);
-        for (_, slot) in self.replica.entries(&cache(), b"", None, usize::MAX, Timestamp::ZERO) {
-            self.log.record(slot.sequence).map(|record| record.value).ok().hash(state);
+        let peer = self.replica.config().peers.first().expect("a world has two sites at least");
+        for (_, slot) in self.replica.scan(peer, None, usize::MAX) {
+            self.log.record(slot.sequence).map(|record| (record.value, record.context)).ok().hash(state);
         }
     }
 }
