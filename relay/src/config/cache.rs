@@ -23,6 +23,8 @@ pub struct CacheConfig {
     pub replicate: Replicate,
     /// Lifespan of entries that are written without one; without end where it is absent.
     pub lifespan: Option<Millis>,
+    /// Whether its entries are messages: a listener to which one could not be told before it expired gets a gap.
+    pub messages: bool,
     /// Key and value of an entry together, at most.
     pub max_entry_bytes: ByteSize,
 }
@@ -54,10 +56,11 @@ impl CacheConfig {
             merge,
             replicate: Replicate::Async,
             lifespan,
+            messages: false,
             max_entry_bytes,
         };
         vec![
-            cache("work", Merge::Latest, Some(Millis::from_secs(120))),
+            CacheConfig { messages: true, ..cache("work", Merge::Latest, Some(Millis::from_secs(120))) },
             cache("sessions", Merge::RemoveWins, None),
             cache("offlineSessions", Merge::RemoveWins, None),
             cache("actionTokens", Merge::Latest, None),
@@ -92,6 +95,7 @@ fn read(mut section: Section<'_, '_>, max_entry_bytes: ByteSize) -> Option<Cache
     if lifespan == Some(Millis::ZERO) {
         section.blame("lifespan", "a lifespan of nothing: leave it out for entries that live until they are removed");
     }
+    let messages = section.or("messages", false);
     let max_entry_bytes = section.within("max_entry_bytes", max_entry_bytes, ByteSize::new(1)..=ByteSize::mib(8));
     section.or("atomic", AtomicSite);
     section
@@ -100,7 +104,7 @@ fn read(mut section: Section<'_, '_>, max_entry_bytes: ByteSize) -> Option<Cache
     section.not_yet("max_entries", "leave it out; `lifespan` bounds how long entries stay");
     section.not_yet("home_sites", "leave it out; conditional writes decide on this site's state");
     section.finish();
-    Some(CacheConfig { name: name?.0, merge, replicate, lifespan, max_entry_bytes })
+    Some(CacheConfig { name: name?.0, merge, replicate, lifespan, messages, max_entry_bytes })
 }
 
 fn word<'v>(value: &'v DeValue<'_>) -> &'v str {

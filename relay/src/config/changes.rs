@@ -151,12 +151,13 @@ impl Changes {
                 self.live.push(Change { setting: format!("cache {}", cache.name), was: None, is: Some(shown(cache)) });
                 continue;
             };
-            let CacheConfig { name, merge, replicate, lifespan, max_entry_bytes } = cache;
+            let CacheConfig { name, merge, replicate, lifespan, messages, max_entry_bytes } = cache;
             let setting = |key: &str| format!("cache {name}: {key}");
             // Where something is held, the engine refuses another merge.
             self.live(&setting("merge"), &former.merge, merge);
             self.live(&setting("replicate"), &former.replicate, replicate);
             self.live(&setting("lifespan"), &former.lifespan, lifespan);
+            self.live(&setting("messages"), &former.messages, messages);
             self.live(&setting("max_entry_bytes"), &former.max_entry_bytes, max_entry_bytes);
         }
     }

@@ -48,6 +48,7 @@ fn little_is_needed_and_the_rest_has_defaults() {
     ];
     assert_eq!(caches, expected);
     assert!(config.caches.iter().all(|cache| cache.replicate == Replicate::Async));
+    assert!(config.caches.iter().all(|cache| cache.messages == (cache.name.as_str() == "work")));
 }
 
 #[test]

@@ -4,6 +4,8 @@
 //! decides a group of them against the committed state and the group so far, commits what they amount to, publishes it,
 //! and only then gives the [`Answer`]s, refusals included.
 
+use std::borrow::Cow;
+
 use landbridge_protocol::{
     error::Refusal,
     frame::{node, peer},
@@ -12,7 +14,7 @@ use landbridge_protocol::{
     record::WriteToken,
     time::Timestamp,
     vector::Vector,
-    version::{Clock, RunId},
+    version::{Clock, Origin, RunId},
 };
 
 use super::replica::ReplicaConfig;
@@ -201,4 +203,17 @@ pub struct Published {
     pub head: Sequence,
     /// V.
     pub seen: Vector,
+    /// Caches of which something is lacked, and the site whose log has it: V does not speak for them. See `engine/widening.rs`.
+    pub lacks: Vec<(SiteName, CacheName)>,
+}
+
+impl Published {
+    /// V as far as it speaks for a cache: without the runs of the sites of whose log some of the cache is lacked.
+    pub fn seen_of(&self, cache: &CacheName) -> Cow<'_, Vector> {
+        if self.lacks.iter().all(|(_, of)| of != cache) {
+            return Cow::Borrowed(&self.seen);
+        }
+        let lacked = |origin: &Origin| self.lacks.iter().any(|(site, of)| *site == origin.site && of == cache);
+        Cow::Owned(self.seen.iter().filter(|(origin, _)| !lacked(origin)).collect())
+    }
 }

@@ -315,7 +315,7 @@ impl Replica {
             self.take_over(config);
         }
         staged.conflict_counts.into_iter().for_each(|(of, count)| *self.conflicts.entry(of).or_default() += count);
-        Published { head: self.core.head, seen: self.core.seen.clone() }
+        self.published()
     }
 
     /// The site.

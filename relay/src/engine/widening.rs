@@ -5,6 +5,8 @@
 //! don't replicate now, and those that do by now, until it has read the peer's log from its beginning through the head
 //! of the handshake. It says so in the handshake; the sender sends what it holds of them whatever the receiver's V covers,
 //! and lets no tombstone of them go meanwhile; the receiver merges what comes, and has a reconcile decide nothing by V.
+//!
+//! Nor does V speak for them to listeners: what is published with V says of which sites' logs caches are lacked.
 
 use std::collections::BTreeSet;
 
@@ -14,12 +16,23 @@ use landbridge_protocol::{
 };
 
 use super::{
+    command::Published,
     group::Group,
+    header::PeerCursor,
     peer::PeerReport,
     replica::{Core, Replica, ReplicaConfig, Replicate},
 };
 
 impl Replica {
+    /// The committed state, for those who wait on the log.
+    pub fn published(&self) -> Published {
+        let lacks = |(peer, cursor): (&SiteName, &PeerCursor)| -> Vec<_> {
+            cursor.lacks.iter().map(|cache| (*peer, cache.clone())).collect()
+        };
+        let lacks = self.core.cursors.iter().flat_map(lacks).collect();
+        Published { head: self.core.head, seen: self.core.seen.clone(), lacks }
+    }
+
     /// Caches that replicate and are not had in whole, and the site whose log has them.
     pub(crate) fn lacked(&self) -> Vec<(SiteName, CacheName)> {
         let of = |peer: &SiteName, cache: &CacheName| self.replicates(cache, peer).then(|| (*peer, cache.clone()));

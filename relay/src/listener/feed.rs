@@ -40,6 +40,12 @@ pub trait Feed: Send + Sync + 'static {
     /// in order with none between that did not.
     fn continues(&self, origin: &Origin) -> bool;
 
+    /// Whether this store has that run, and the sequence lies within it. Not so: the store is another one, or has lost its end.
+    fn had(&self, origin: &Origin, sequence: Sequence) -> bool;
+
+    /// The run before the present one, and its last sequence.
+    fn former(&self) -> Option<(Origin, Sequence)>;
+
     /// This relay's site.
     fn site(&self) -> SiteName {
         self.origin().site
@@ -47,6 +53,9 @@ pub trait Feed: Send + Sync + 'static {
 
     /// Whether changes of the cache go between this site and that one.
     fn replicates(&self, cache: &CacheName, site: SiteName) -> bool;
+
+    /// Whether entries of the cache are messages, each to be told before it expires.
+    fn has_messages(&self, cache: &CacheName) -> bool;
 
     /// G: what tombstones were let go. A token whose V does not cover it may have missed removals that can't be told.
     fn dropped(&self) -> Vector;

@@ -16,7 +16,11 @@
 mod event;
 mod feed;
 #[cfg(test)]
+mod message_tests;
+#[cfg(test)]
 mod moving_tests;
+#[cfg(test)]
+mod resuming_tests;
 mod serve;
 mod standing;
 #[cfg(test)]

@@ -7,10 +7,11 @@ use landbridge_protocol::{
         RelayToNode,
         node::{EventKind, Subscribe, Subscribed},
     },
-    name::CacheName,
+    name::{CacheName, SiteName},
     position::Sequence,
     record::{Kind, Record},
     token::ResumeToken,
+    vector::Vector,
 };
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
@@ -18,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     event::{bare, kind_of, told},
     feed::Feed,
-    standing::{Standing, is_nowhere, nowhere},
+    standing::{Log, Standing, is_nowhere, nowhere},
 };
 use crate::engine::command::Published;
 
@@ -40,6 +41,16 @@ impl From<Refusal> for End {
     fn from(refusal: Refusal) -> Self {
         End::Refused(refusal)
     }
+}
+
+/// What becomes of a record.
+enum Weighed {
+    /// It is told.
+    Told,
+    /// It is not; what is told in its place lies at `head` at the latest.
+    Skipped { head: Sequence },
+    /// It is a message that expired before it was told.
+    Lost,
 }
 
 /// Serves a subscription until `stop`, until the subscriber is gone, until it is `refused`, or until the store fails; then the
@@ -78,15 +89,15 @@ struct Telling<'a, F, W> {
 impl<F: Feed, W: AsyncWrite + Unpin> Telling<'_, F, W> {
     async fn run(&mut self, subscribe: Subscribe) -> Result<(), End> {
         let mut published = self.feed.published();
-        let origin = self.feed.origin();
+        let log = self.log();
         let start = published.borrow_and_update().clone();
         let token = subscribe.from.as_ref().map(|bytes| ResumeToken::from_bytes(&bytes.0));
         let token = token.transpose().map_err(|error| Refusal::new(ErrorCode::BadArgument, error.to_string()))?;
         let resumed = token.as_ref().and_then(|token| self.resumed(token, &start));
         let gap = token.is_some() && resumed.is_none();
         let snapshot = gap || (token.is_none() && subscribe.snapshot);
-        let mut standing = resumed.unwrap_or_else(|| Standing::at(origin, &start));
-        let token = if snapshot { nowhere(origin) } else { standing.token() };
+        let mut standing = resumed.unwrap_or_else(|| Standing::at(log, self.cache.clone(), &start));
+        let token = if snapshot { nowhere(log.origin) } else { standing.token() };
         self.say(&RelayToNode::Subscribed(Subscribed { token: token.clone() })).await?;
         if gap {
             self.say(&RelayToNode::Event(bare(EventKind::Gap, token.clone()))).await?;
@@ -111,25 +122,45 @@ impl<F: Feed, W: AsyncWrite + Unpin> Telling<'_, F, W> {
         }
     }
 
+    fn log(&self) -> Log {
+        Log { origin: self.feed.origin(), former: self.feed.former() }
+    }
+
     /// Where a token goes on: in the log from its sequence where that is good; from the beginning of the log, less what its
     /// V covers, where it is of another site's relay or of a run that did not end in order. `None`: what was missed can't be
     /// told any more.
     fn resumed(&self, token: &ResumeToken, published: &Published) -> Option<Standing> {
-        if is_nowhere(token) || !token.seen.includes(&self.feed.dropped()) {
+        let dropped = self.feed.dropped();
+        if is_nowhere(token) || self.has_missed(token, &dropped) {
             return None;
         }
-        let origin = self.feed.origin();
-        if token.sequence <= published.head && self.feed.continues(&token.origin) {
-            return Some(Standing::resumed(origin, token.clone(), published.head));
-        }
-        let goes_on = if token.origin.site == self.feed.site() {
-            // What the token speaks for and this relay does not know, a wiped store has lost: that must be said.
-            published.seen.includes(&token.seen)
+        let (log, cache) = (self.log(), self.cache.clone());
+        let own = token.origin.site == self.feed.site();
+        let goes_on = if own {
+            // What was told of a store that is wiped by now, or of the end that it has lost, may be nowhere: that must be said.
+            self.feed.had(&token.origin, token.sequence) && published.seen.includes(&token.seen)
         } else {
             // Another site may be ahead. What this site alone keeps, that V does not speak for.
             self.feed.replicates(&self.cache, token.origin.site)
         };
-        goes_on.then(|| Standing::anew(origin, token.seen.clone(), published))
+        let mut standing = if own && self.feed.continues(&token.origin) {
+            Standing::resumed(log, cache, token.clone(), published.head)
+        } else {
+            Standing::anew(log, cache, token.seen.clone(), published)
+        };
+        standing.knows_gone(&dropped);
+        goes_on.then_some(standing)
+    }
+
+    /// Whether removals may have been let go that the token does not cover. Those of a site that has none of this cache,
+    /// nor had when the token was made, are of other caches.
+    fn has_missed(&self, token: &ResumeToken, dropped: &Vector) -> bool {
+        let concerns = |site: SiteName| {
+            site == self.feed.site()
+                || self.feed.replicates(&self.cache, site)
+                || token.seen.iter().any(|(origin, _)| origin.site == site)
+        };
+        dropped.iter().any(|(origin, clock)| token.seen.clock(&origin) < clock && concerns(origin.site))
     }
 
     /// The live entries. The log is then read from where it stood before the first of them was: what changes meanwhile is
@@ -148,16 +179,16 @@ impl<F: Feed, W: AsyncWrite + Unpin> Telling<'_, F, W> {
         }
     }
 
-    /// For a subscriber so far behind that removals were let go before it came to them, and where a reconcile has taken
-    /// away what leaves no record.
+    /// For a subscriber so far behind that removals were let go, or messages expired, before it came to them, and where a
+    /// reconcile has taken away what leaves no record.
     async fn begin_again(&mut self, standing: &mut Standing) -> Result<(), End> {
-        let (origin, published) = (self.feed.origin(), self.feed.published().borrow().clone());
+        let (log, published) = (self.log(), self.feed.published().borrow().clone());
         let dropped = self.feed.dropped();
-        let token = nowhere(origin);
+        let token = nowhere(log.origin);
         self.say(&RelayToNode::Event(bare(EventKind::Gap, token.clone()))).await?;
         self.snapshot(token).await?;
-        *standing = Standing::at(origin, &published);
-        standing.told_anew(&dropped);
+        *standing = Standing::at(log, self.cache.clone(), &published);
+        standing.knows_gone(&dropped);
         self.say(&RelayToNode::Event(bare(EventKind::SnapshotEnd, standing.token()))).await
     }
 
@@ -172,9 +203,13 @@ impl<F: Feed, W: AsyncWrite + Unpin> Telling<'_, F, W> {
                 continue;
             }
             // Asked for each just before it is told: the subscriber may have kept this task waiting since the last.
-            if let Err(head) = self.can_be_told(sequence, &record) {
-                standing.skip(head);
-                continue;
+            match self.weigh(standing, sequence, &record) {
+                Weighed::Told => {}
+                Weighed::Skipped { head } => {
+                    standing.skip(head);
+                    continue;
+                }
+                Weighed::Lost => return Ok(false),
             }
             let mut token = standing.tell(sequence);
             if last == Some(sequence) && !standing.has_missed(&self.feed.dropped()) {
@@ -192,12 +227,21 @@ impl<F: Feed, W: AsyncWrite + Unpin> Telling<'_, F, W> {
         Ok(true)
     }
 
-    /// Whether what the event says can be read: the record is the held one, and not past its deadline. Else where what is
-    /// told in its place lies at the latest. The mark of one that is past its deadline is told whatever V covers.
-    fn can_be_told(&self, sequence: Sequence, record: &Record) -> Result<(), Sequence> {
-        self.feed.holds(sequence, record)?;
+    /// What the event says must be readable: the record is the held one, and not past its deadline. The mark of one that is
+    /// past its deadline is told whatever V covers.
+    fn weigh(&self, standing: &Standing, sequence: Sequence, record: &Record) -> Weighed {
+        if let Err(head) = self.feed.holds(sequence, record) {
+            return Weighed::Skipped { head };
+        }
         let overdue = record.kind == Kind::Live && record.is_expired(self.feed.now());
-        if overdue { Err(Sequence::ZERO) } else { Ok(()) }
+        let untold = overdue || (record.kind == Kind::Mark && !standing.has_told(&record.version));
+        if untold && self.feed.has_messages(&self.cache) {
+            Weighed::Lost
+        } else if overdue {
+            Weighed::Skipped { head: Sequence::ZERO }
+        } else {
+            Weighed::Told
+        }
     }
 
     async fn say(&mut self, frame: &RelayToNode) -> Result<(), End> {

@@ -2,11 +2,12 @@
 
 use bytes::Bytes;
 use landbridge_protocol::{
+    name::CacheName,
     position::Sequence,
     record::{Kind, Record},
     token::ResumeToken,
     vector::Vector,
-    version::Origin,
+    version::{Origin, Version},
 };
 
 use crate::engine::command::Published;
@@ -20,9 +21,15 @@ use crate::engine::command::Published;
 /// At another site's relay, what was told may be ahead of what that relay holds, so that a state of a key may be told there
 /// which is older than the one told before. From then on the token's V speaks for no more than this relay does: back at the
 /// first one, or at a third, the newer state is told again.
+///
+/// A run is on disk from its first commit on. Until then tokens name the run before it, or a relay that was killed before
+/// it had anything to write could not tell a token of its own from one of a store that is lost.
+///
+/// Of what V says when it is published, a token says what V speaks for of its cache: see [`Published::seen_of`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Standing {
-    origin: Origin,
+    log: Log,
+    cache: CacheName,
     sequence: Sequence,
     seen: Vector,
     owed: Sequence,
@@ -33,13 +40,30 @@ pub(super) struct Standing {
     before: Vector,
 }
 
+/// Whose positions a token names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Log {
+    /// The present run.
+    pub(super) origin: Origin,
+    /// The run before it, and its last sequence.
+    pub(super) former: Option<(Origin, Sequence)>,
+}
+
+impl Log {
+    /// The run to be named by a token that was made when the log reached `head`.
+    fn run_at(&self, head: Sequence) -> Origin {
+        self.former.filter(|(_, end)| head <= *end).map_or(self.origin, |(run, _)| run)
+    }
+}
+
 impl Standing {
     /// Begins at the head: nothing before it is owed.
-    pub(super) fn at(origin: Origin, published: &Published) -> Self {
+    pub(super) fn at(log: Log, cache: CacheName, published: &Published) -> Self {
         Self {
-            origin,
+            log,
             sequence: published.head,
-            seen: published.seen.clone(),
+            seen: published.seen_of(&cache).into_owned(),
+            cache,
             owed: published.head,
             passed: published.seen.clone(),
             anew_through: Sequence::ZERO,
@@ -48,9 +72,10 @@ impl Standing {
     }
 
     /// Goes on where a token stands. What it skipped may be owed up to the head of this moment.
-    pub(super) fn resumed(origin: Origin, token: ResumeToken, head: Sequence) -> Self {
+    pub(super) fn resumed(log: Log, cache: CacheName, token: ResumeToken, head: Sequence) -> Self {
         Self {
-            origin,
+            log,
+            cache,
             sequence: token.sequence,
             passed: token.seen.clone(),
             seen: token.seen,
@@ -61,11 +86,12 @@ impl Standing {
     }
 
     /// Reads the log from its beginning, less what `told` covers, which was told here or at another site.
-    pub(super) fn anew(origin: Origin, told: Vector, published: &Published) -> Self {
+    pub(super) fn anew(log: Log, cache: CacheName, told: Vector, published: &Published) -> Self {
         Self {
-            origin,
+            log,
             sequence: Sequence::ZERO,
-            seen: told.meet(&published.seen),
+            seen: told.meet(&published.seen_of(&cache)),
+            cache,
             owed: published.head,
             passed: told.clone(),
             anew_through: published.head,
@@ -94,9 +120,14 @@ impl Standing {
         !self.passed.includes(dropped)
     }
 
-    /// What was let go before is known, as a snapshot was told after.
-    pub(super) fn told_anew(&mut self, dropped: &Vector) {
+    /// What was let go by now is known: it was told, or a snapshot was after it, or it is none of this cache.
+    pub(super) fn knows_gone(&mut self, dropped: &Vector) {
         self.passed.join(dropped);
+    }
+
+    /// Whether the state of that version was told, or is outdone by what was.
+    pub(super) fn has_told(&self, version: &Version) -> bool {
+        self.seen.covers(version) || self.before.covers(version)
     }
 
     /// A record was skipped as something newer was held; the head was there in that same look.
@@ -111,7 +142,7 @@ impl Standing {
             self.passed.join(&published.seen);
         }
         if self.sequence >= published.head && published.head >= self.owed {
-            self.seen.join(&published.seen);
+            self.seen.join(&published.seen_of(&self.cache));
         }
     }
 
@@ -123,7 +154,9 @@ impl Standing {
     }
 
     pub(super) fn token(&self) -> Bytes {
-        ResumeToken { origin: self.origin, sequence: self.sequence, seen: self.seen.clone() }.to_bytes()
+        // `owed` is a head that was published.
+        let origin = self.log.run_at(self.sequence.max(self.owed));
+        ResumeToken { origin, sequence: self.sequence, seen: self.seen.clone() }.to_bytes()
     }
 }
 

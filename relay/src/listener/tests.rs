@@ -35,12 +35,15 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Every record ever appended, and the newest of each key.
 pub(super) struct Log {
     origin: Origin,
+    /// A run that ended badly, and its last sequence.
+    former: Option<(Origin, Sequence)>,
+    messages: bool,
     records: Mutex<Vec<Record>>,
     published: watch::Sender<Published>,
     dropped: Mutex<Vector>,
 }
 
-fn origin(run: u64) -> Origin {
+pub(super) fn origin(run: u64) -> Origin {
     origin_of("site1", run)
 }
 
@@ -49,13 +52,35 @@ pub(super) fn origin_of(site: &str, run: u64) -> Origin {
 }
 
 impl Log {
-    fn new() -> Arc<Self> {
+    pub(super) fn new() -> Arc<Self> {
         Self::of(origin(2))
     }
 
     pub(super) fn of(origin: Origin) -> Arc<Self> {
-        let published = watch::Sender::new(Published { head: Sequence::ZERO, seen: Vector::new() });
-        Arc::new(Self { origin, records: Mutex::default(), published, dropped: Mutex::default() })
+        Arc::new(Self::built(origin))
+    }
+
+    pub(super) fn of_messages() -> Arc<Self> {
+        Arc::new(Self { messages: true, ..Self::built(origin(2)) })
+    }
+
+    fn built(origin: Origin) -> Self {
+        let published = watch::Sender::new(Published { head: Sequence::ZERO, seen: Vector::new(), lacks: Vec::new() });
+        let (records, dropped) = (Mutex::default(), Mutex::default());
+        Self { origin, former: None, messages: false, records, published, dropped }
+    }
+
+    /// The same log in the next run, this one having been killed.
+    pub(super) fn killed(&self, run: u64) -> Arc<Self> {
+        let published = self.published.borrow().clone();
+        Arc::new(Self {
+            origin: origin(run),
+            former: Some((self.origin, published.head)),
+            messages: self.messages,
+            records: Mutex::new(self.after(0)),
+            published: watch::Sender::new(published),
+            dropped: Mutex::new(self.dropped()),
+        })
     }
 
     /// A write of this relay's own.
@@ -75,7 +100,30 @@ impl Log {
         let value = Bytes::copy_from_slice(value.as_bytes());
         records.push(Record { value, ..Record::bare(cache, Some(key), kind, version) });
         seen.raise(self.origin, clock);
-        Published { head: Sequence::new(records.len() as u64), seen }
+        let lacks = self.published.borrow().lacks.clone();
+        Published { head: Sequence::new(records.len() as u64), seen, lacks }
+    }
+
+    /// What is held of the key is past its deadline from now on; where it is `marked`, a mark says so.
+    pub(super) fn expire(&self, key: &str, marked: bool) {
+        let mut records = self.records.lock().unwrap();
+        let held =
+            records.iter_mut().rfind(|record| record.key.as_ref().unwrap().as_bytes() == key.as_bytes()).unwrap();
+        held.deadline = Some(Timestamp::ZERO);
+        if marked {
+            let mark = Record { kind: Kind::Mark, value: Bytes::new(), ..held.clone() };
+            records.push(mark);
+        }
+        let head = Sequence::new(records.len() as u64);
+        drop(records);
+        self.published.send_modify(|published| published.head = head);
+    }
+
+    /// Of whose log the cache is lacked.
+    pub(super) fn lack(&self, sites: &[&str]) {
+        let cache = || CacheName::new("sessions").unwrap();
+        let lacks = sites.iter().map(|site| (SiteName::new(site).unwrap(), cache())).collect();
+        self.published.send_modify(|published| published.lacks = lacks);
     }
 
     /// Takes a record in where it is the newest of its key.
@@ -122,6 +170,19 @@ impl Feed for Log {
         *of == self.origin
     }
 
+    fn has_messages(&self, _: &CacheName) -> bool {
+        self.messages
+    }
+
+    fn had(&self, of: &Origin, sequence: Sequence) -> bool {
+        let former = self.former.is_some_and(|(run, end)| run == *of && sequence <= end);
+        former || (*of == self.origin && sequence <= self.published.borrow().head)
+    }
+
+    fn former(&self) -> Option<(Origin, Sequence)> {
+        self.former
+    }
+
     fn replicates(&self, _: &CacheName, site: SiteName) -> bool {
         site.as_str() != "stranger"
     }
@@ -151,7 +212,9 @@ impl Feed for Log {
 
     async fn page(&self, _: &CacheName, after: Option<&Key>, _: usize) -> Result<SnapshotPage, Refusal> {
         let newest = self.newest();
-        let mut live = newest.into_iter().filter(|(key, (_, r))| r.kind == Kind::Live && Some(key) > after);
+        let mut live = newest
+            .into_iter()
+            .filter(|(key, (_, r))| r.kind == Kind::Live && !r.is_expired(self.now()) && Some(key) > after);
         let records: Vec<Record> = live.by_ref().take(2).map(|(_, (_, record))| record).collect();
         Ok(SnapshotPage { records, more: live.next().is_some() })
     }
@@ -204,18 +267,18 @@ impl Subscriber {
         None
     }
 
-    async fn begun(mut self) -> (Self, Bytes) {
+    pub(super) async fn begun(mut self) -> (Self, Bytes) {
         let RelayToNode::Subscribed(subscribed) = self.hear().await else { panic!() };
         (self, subscribed.token)
     }
 
-    async fn event(&mut self) -> Event {
+    pub(super) async fn event(&mut self) -> Event {
         let RelayToNode::Event(event) = self.hear().await else { panic!() };
         event
     }
 
     /// Events up to one of that kind or key.
-    async fn until(&mut self, last: &str) -> Vec<String> {
+    pub(super) async fn until(&mut self, last: &str) -> Vec<String> {
         let mut events = Vec::new();
         loop {
             events.push(shown(&self.event().await));
@@ -226,7 +289,7 @@ impl Subscriber {
     }
 }
 
-fn shown(event: &Event) -> String {
+pub(super) fn shown(event: &Event) -> String {
     let key = event.key.as_ref().map(|key| String::from_utf8_lossy(key.as_bytes()).into_owned());
     format!("{:?} {}={}", event.kind, key.unwrap_or_default(), String::from_utf8_lossy(&event.value))
 }
@@ -268,59 +331,6 @@ async fn a_token_goes_on_after_its_event_with_what_is_still_so() {
     log.append("a", Kind::Live, "3");
     let (mut again, _) = subscribe(&log, Some(token), true).begun().await;
     assert_eq!(again.until("Created a").await, ["Created b=1", "Created a=3"]);
-}
-
-fn token(origin: Origin, sequence: u64, seen: u64) -> Bytes {
-    let seen = [(self::origin(2), Clock::from_bits(seen))].into_iter().collect();
-    landbridge_protocol::token::ResumeToken { origin, sequence: Sequence::new(sequence), seen }.to_bytes()
-}
-
-#[tokio::test]
-async fn a_token_of_a_run_that_ended_badly_hears_what_its_vector_does_not_cover() {
-    let log = Log::new();
-    log.append("a", Kind::Live, "1");
-    log.append("b", Kind::Live, "2");
-    log.append("c", Kind::Live, "3");
-    let (mut subscriber, _) = subscribe(&log, Some(token(origin(1), 77, 2)), false).begun().await;
-    assert_eq!(shown(&subscriber.event().await), "Created c=3");
-    log.append("d", Kind::Live, "4");
-    assert_eq!(shown(&subscriber.event().await), "Created d=4");
-}
-
-#[tokio::test]
-async fn a_token_that_does_not_cover_what_was_dropped_gives_a_gap() {
-    let log = Log::new();
-    log.append("a", Kind::Live, "1");
-    log.append("b", Kind::Tombstone, "");
-    *log.dropped.lock().unwrap() = [(origin(2), Clock::from_bits(2))].into_iter().collect();
-    for of in [origin(1), origin(2)] {
-        let (mut subscriber, _) = subscribe(&log, Some(token(of, 1, 1)), false).begun().await;
-        assert_eq!(subscriber.until("SnapshotEnd").await, ["Gap =", "Created a=1", "SnapshotEnd ="]);
-    }
-}
-
-#[tokio::test]
-async fn a_token_of_another_site_hears_what_its_vector_does_not_cover_and_then_the_log() {
-    let log = Log::new();
-    log.append("a", Kind::Live, "1");
-    log.append("b", Kind::Live, "2");
-    // Further in its own log than this relay is, and ahead of it in what it was told.
-    let ahead = [(origin(2), Clock::from_bits(1)), (origin_of("site2", 7), Clock::from_bits(9))].into_iter().collect();
-    let token = |site| {
-        let (origin, sequence) = (origin_of(site, 7), Sequence::new(77));
-        let seen: &Vector = &ahead;
-        landbridge_protocol::token::ResumeToken { origin, sequence, seen: seen.clone() }.to_bytes()
-    };
-    let (mut subscriber, _) = subscribe(&log, Some(token("site2")), false).begun().await;
-    let event = subscriber.event().await;
-    assert_eq!(shown(&event), "Created b=2");
-    let told = landbridge_protocol::token::ResumeToken::from_bytes(&event.token).unwrap();
-    assert_eq!((told.origin, &told.seen), (origin(2), &log.seen()), "it speaks for what this relay does, and no more");
-    log.append("c", Kind::Live, "3");
-    assert_eq!(shown(&subscriber.event().await), "Created c=3");
-    // Nothing of this cache comes from there.
-    let (mut subscriber, _) = subscribe(&log, Some(token("stranger")), false).begun().await;
-    assert_eq!(subscriber.until("SnapshotEnd").await.len(), 5);
 }
 
 #[tokio::test]

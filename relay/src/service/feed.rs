@@ -41,8 +41,28 @@ impl Feed for Stock {
         })
     }
 
+    fn had(&self, origin: &Origin, sequence: Sequence) -> bool {
+        self.store.view(|replica| {
+            let runs = replica.runs();
+            let ends = runs.iter().skip(1).map(|next| next.first.previous()).chain([replica.head()]);
+            let end = runs.iter().zip(ends).find(|(known, _)| known.run == origin.run).map(|(_, end)| end);
+            origin.site == replica.site() && end.is_some_and(|end| sequence <= end)
+        })
+    }
+
+    fn former(&self) -> Option<(Origin, Sequence)> {
+        self.store.view(|replica| {
+            let [.., former, present] = replica.runs() else { return None };
+            Some((Origin { site: replica.site(), run: former.run }, present.first.previous()))
+        })
+    }
+
     fn replicates(&self, cache: &CacheName, site: SiteName) -> bool {
         self.store.view(|replica| replica.replicates(cache, &site))
+    }
+
+    fn has_messages(&self, cache: &CacheName) -> bool {
+        self.terms.borrow().caches.get(cache).is_some_and(|cache| cache.messages)
     }
 
     fn dropped(&self) -> Vector {

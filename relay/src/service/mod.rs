@@ -136,7 +136,7 @@ impl Service {
 
         let started = Instant::now();
         let store = open(&config, recover, clock.clone(), metrics.clone()).await?;
-        let stock = Stock { store: store.clone(), clock: clock.clone() };
+        let stock = Stock { store: store.clone(), clock: clock.clone(), terms: terms.subscribe() };
         let (tell, readiness) = watch::channel(Readiness::Recovering);
         behind.spawn(until(end.clone(), readiness::follow(stock.clone(), tell.clone())));
         let links = Links::start(link_options(&config, credentials, store.clone(), clock.clone(), metrics.clone()));

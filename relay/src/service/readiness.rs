@@ -85,7 +85,7 @@ impl fmt::Display for Readiness {
 
 /// Follows the store until the relay drains; each change is logged once.
 pub(super) async fn follow(stock: Stock, told: watch::Sender<Readiness>) {
-    let Stock { store, clock } = stock;
+    let Stock { store, clock, .. } = stock;
     let mut published = store.published();
     loop {
         let now = Readiness::of(&store, clock.now());

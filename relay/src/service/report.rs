@@ -60,7 +60,7 @@ impl Operated for Reporter {
     type Backup = Parts;
 
     fn status(&self) -> Status {
-        let Stock { store, clock } = &self.stock;
+        let Stock { store, clock, .. } = &self.stock;
         let now = clock.now();
         let readiness = match &*self.readiness.borrow() {
             Readiness::Draining => Readiness::Draining,

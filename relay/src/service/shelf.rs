@@ -10,13 +10,13 @@ use landbridge_protocol::{
     record::Key,
     version::{self, RunId},
 };
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::readiness::Readiness;
 use crate::{
     clock::Clock,
     engine::command::{Command, Decided},
-    session::{PageOf, Shelf},
+    session::{PageOf, Shelf, Terms},
     store::Store,
 };
 
@@ -28,6 +28,8 @@ const ENTRY_OVERHEAD: usize = 64;
 pub(super) struct Stock {
     pub(super) store: Store,
     pub(super) clock: Arc<dyn Clock>,
+    /// The caches, as they are configured now.
+    pub(super) terms: watch::Receiver<Arc<Terms>>,
 }
 
 impl fmt::Debug for Stock {

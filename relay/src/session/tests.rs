@@ -106,6 +106,7 @@ fn town(limits: Limits) -> Town {
         merge: Merge::RemoveWins,
         replicate: Replicate::Async,
         lifespan: None,
+        messages: false,
         max_entry_bytes,
     };
     let metrics = Metrics::new();

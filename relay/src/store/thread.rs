@@ -107,10 +107,7 @@ pub(super) struct Started {
 
 /// Starts the threads. They end when the inbox is closed, and when every [`super::Store`] is dropped.
 pub(super) fn start(writer: Writer, scribe: Scribe, clock: Arc<dyn Clock>) -> Result<Started, OpenError> {
-    let first = {
-        let replica = writer.replica.read().unwrap_or_else(PoisonError::into_inner);
-        Published { head: replica.head(), seen: replica.seen().clone() }
-    };
+    let first = writer.replica.read().unwrap_or_else(PoisonError::into_inner).published();
     let (inbox, events) = mpsc::channel();
     let (publish, published) = watch::channel(first);
     let (tell_bytes, bytes) = watch::channel(writer.log_bytes());

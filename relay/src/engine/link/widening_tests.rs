@@ -4,6 +4,7 @@ use landbridge_protocol::{
     frame::node::Operation,
     name::CacheName,
     record::{Key, Kind, Merge},
+    vector::Vector,
     version::RunId,
 };
 
@@ -93,6 +94,29 @@ fn a_transfer_that_was_cut_goes_on() {
     let mut b = restarted(b, 4, |_| ());
     link(&mut a, &mut b);
     assert!((1..=6).all(|number| kind(&b, number) == Some(Kind::Live)));
+}
+
+#[test]
+fn v_does_not_speak_to_listeners_for_what_is_still_to_come() {
+    let (mut a, b) = sites();
+    let mut b = restarted(b, 2, keeps_local);
+    (1..=3).for_each(|number| a.put(number));
+    b.put(4);
+    link(&mut a, &mut b);
+    let config = SenderConfig { window: 1, batch_records: 1, ..SenderConfig::default() };
+    let own = |relay: &Relay| -> Vector {
+        let seen = relay.replica.seen().iter();
+        seen.filter(|(origin, _)| origin.site == relay.replica.site()).collect()
+    };
+    let told = |relay: &Relay| relay.replica.published().seen_of(&cache()).into_owned();
+    assert_eq!((told(&a), told(&b)), (own(&a), own(&b)), "each has of the other what is of other caches");
+    let mut b = restarted(b, 3, replicates);
+    assert_eq!(told(&b), own(&b), "from the start");
+    pump_some(&mut Sender::new(b.replica.site(), config, 3), &mut a, &mut b, 2);
+    assert_eq!((kind(&b, 2), kind(&b, 3), told(&b)), (Some(Kind::Live), None, own(&b)), "some of it is there");
+    link(&mut a, &mut b);
+    assert_eq!(told(&b), *b.replica.seen(), "all of it is");
+    assert_eq!(told(&a), *a.replica.seen());
 }
 
 #[test]

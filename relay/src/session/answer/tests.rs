@@ -28,6 +28,7 @@ fn answering(shelf: Memory, role: Role) -> Answering<Memory> {
         merge: landbridge_protocol::record::Merge::RemoveWins,
         replicate: Replicate::Async,
         lifespan: None,
+        messages: false,
         max_entry_bytes: crate::config::ByteSize::new(8),
     };
     let (limits, metrics) = (Limits { max_list_entries: 3, ..Limits::default() }, Metrics::new());
