@@ -4,20 +4,20 @@ use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use landbridge_protocol::{
     error::{ErrorCode, Refusal},
-    frame::{ALPN_ADMIN, ALPN_NODE, ALPN_PEER},
     name::{NodeName, SiteName},
     time::Timestamp,
 };
 use rustls::{
     CertificateError,
-    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
+    client::{WebPkiServerVerifier, danger::ServerCertVerifier},
+    server::danger::ClientCertVerifier,
 };
-use rustls_pki_types::CertificateDer;
+use rustls_pki_types::{CertificateDer, ServerName};
 
 use super::{
     files::{CertsError, Trust, certificate_dates},
-    names::{CertificateNames, Grant, Role},
-    tls::{provider, unix_time},
+    names::{CertificateNames, Grant, NamesError, Role},
+    tls::{client_verifier, server_verifier, unix_time},
 };
 
 /// One who was let in, as what.
@@ -31,8 +31,10 @@ pub struct Peer {
     names: Vec<NodeName>,
     /// The certificate, as it was shown. Two connections of one holder show the same.
     pub certificate: CertificateDer<'static>,
-    /// When the certificate ends.
+    /// When the certificate ends, or sooner the first of the issuers that were shown with it.
     pub not_after: Timestamp,
+    /// By which edition of the relay's certificates and trust it was verified.
+    pub edition: u64,
 }
 
 impl Peer {
@@ -49,7 +51,11 @@ pub enum RefusedBecause {
     Tls,
     /// An ALPN that is none of ours.
     Alpn,
-    /// The certificate is from no authority that is believed for this role, or is not good at present.
+    /// The certificate has ended.
+    Expired,
+    /// Its authority has revoked it.
+    Revoked,
+    /// The certificate is from no authority that is believed for this role, or is not good otherwise.
     Untrusted,
     /// The certificate's names can't be read.
     Names,
@@ -69,6 +75,8 @@ impl RefusedBecause {
         match self {
             RefusedBecause::Tls => "tls",
             RefusedBecause::Alpn => "alpn",
+            RefusedBecause::Expired => "expired",
+            RefusedBecause::Revoked => "revoked",
             RefusedBecause::Untrusted => "untrusted",
             RefusedBecause::Names => "names",
             RefusedBecause::Role => "role",
@@ -101,20 +109,20 @@ pub struct Authority {
     site: SiteName,
     peers: BTreeSet<SiteName>,
     verifiers: [Arc<dyn ClientCertVerifier>; 3],
+    dialled: Arc<WebPkiServerVerifier>,
+    edition: u64,
 }
 
 impl Authority {
-    pub(super) fn new(trust: &Trust, site: SiteName, peers: BTreeSet<SiteName>) -> Result<Self, CertsError> {
-        let verifier = |role| {
-            let builder = WebPkiClientVerifier::builder_with_provider(trust.of(role), provider());
-            builder.build().map_err(|error| CertsError::Setup(error.to_string()))
-        };
-        Ok(Self { site, peers, verifiers: [verifier(Role::Node)?, verifier(Role::Peer)?, verifier(Role::Admin)?] })
-    }
-
-    /// The same authority over connections, where the relay has these peers.
-    pub fn with_peers(&self, peers: impl IntoIterator<Item = SiteName>) -> Self {
-        Self { peers: peers.into_iter().collect(), ..self.clone() }
+    pub(super) fn new(
+        trust: &Trust,
+        site: SiteName,
+        peers: BTreeSet<SiteName>,
+        edition: u64,
+    ) -> Result<Self, CertsError> {
+        let verifier = |role| client_verifier(trust, trust.of(role));
+        let verifiers = [verifier(Role::Node)?, verifier(Role::Peer)?, verifier(Role::Admin)?];
+        Ok(Self { site, peers, verifiers, dialled: server_verifier(trust)?, edition })
     }
 
     /// Checks ALPN × role × authorities × site. `chain` is what quinn has as the peer's identity: the certificate,
@@ -125,19 +133,44 @@ impl Authority {
         alpn: &[u8],
         now: Timestamp,
     ) -> Result<Peer, RefusedConnection> {
-        let role = role_of(alpn)?;
+        let role = Role::of(alpn).ok_or_else(|| {
+            refused(RefusedBecause::Alpn, format!("unknown protocol {:?}", String::from_utf8_lossy(alpn)))
+        })?;
         let (certificate, issuers) =
             chain.split_first().ok_or_else(|| refused(RefusedBecause::Tls, "no certificate was shown".into()))?;
         let verified = self.verifiers[role as usize].verify_client_cert(certificate, issuers, unix_time(now));
-        verified.map_err(|error| refused(RefusedBecause::Untrusted, untrusted(role, &error)))?;
-        let unreadable = |error: super::NamesError| refused(RefusedBecause::Names, error.to_string());
+        verified.map_err(|error| untrusted(role, &error))?;
         let names = CertificateNames::of(certificate).map_err(unreadable)?;
-        let (_, not_after) = certificate_dates(certificate).map_err(unreadable)?;
+        let not_after = soonest_end(chain, now)?;
         let site = self.site_of(role, &names.grants)?;
         let grants = names.grants.into_iter().filter(|grant| grant.role == role && grant.site == site);
         // One grant without a name outweighs those with one.
         let names = grants.map(|grant| grant.name).collect::<Option<Vec<_>>>().unwrap_or_default();
-        Ok(Peer { role, site, names, certificate: certificate.clone(), not_after })
+        Ok(Peer { role, site, names, certificate: certificate.clone(), not_after, edition: self.edition })
+    }
+
+    /// Checks the certificate of a peer's relay that was dialled, as TLS did then: to be asked again while the connection
+    /// lasts.
+    pub fn authorize_dialled(
+        &self,
+        chain: &[CertificateDer<'static>],
+        site: SiteName,
+        now: Timestamp,
+    ) -> Result<Peer, RefusedConnection> {
+        let role = Role::Peer;
+        let (certificate, issuers) =
+            chain.split_first().ok_or_else(|| refused(RefusedBecause::Tls, "no certificate was shown".into()))?;
+        let name = ServerName::try_from(site.as_str())
+            .map_err(|error| refused(RefusedBecause::Names, format!("{site} is no name of a server: {error}")))?;
+        let verified = self.dialled.verify_server_cert(certificate, issuers, &name, &[], unix_time(now));
+        verified.map_err(|error| untrusted(role, &error))?;
+        let not_after = soonest_end(chain, now)?;
+        Ok(Peer { role, site, names: Vec::new(), certificate: certificate.clone(), not_after, edition: self.edition })
+    }
+
+    /// Counts how often certificates and trust were taken over before these.
+    pub fn edition(&self) -> u64 {
+        self.edition
     }
 
     fn site_of(&self, role: Role, grants: &[Grant]) -> Result<SiteName, RefusedConnection> {
@@ -162,29 +195,41 @@ impl Authority {
     }
 }
 
-fn role_of(alpn: &[u8]) -> Result<Role, RefusedConnection> {
-    match alpn {
-        ALPN_NODE => Ok(Role::Node),
-        ALPN_PEER => Ok(Role::Peer),
-        ALPN_ADMIN => Ok(Role::Admin),
-        other => Err(refused(RefusedBecause::Alpn, format!("unknown protocol {:?}", String::from_utf8_lossy(other)))),
+/// When the first of them ends that has not ended: one that has, and was good all the same, was not needed.
+fn soonest_end(chain: &[CertificateDer<'static>], now: Timestamp) -> Result<Timestamp, RefusedConnection> {
+    let mut soonest = Timestamp::from_millis(u64::MAX);
+    for certificate in chain {
+        let (_, end) = certificate_dates(certificate).map_err(unreadable)?;
+        if end > now {
+            soonest = soonest.min(end);
+        }
     }
+    Ok(soonest)
 }
 
-fn untrusted(role: Role, error: &rustls::Error) -> String {
+fn unreadable(error: NamesError) -> RefusedConnection {
+    refused(RefusedBecause::Names, error.to_string())
+}
+
+fn untrusted(role: Role, error: &rustls::Error) -> RefusedConnection {
     use rustls::Error::InvalidCertificate;
-    match error {
+    let (because, text) = match error {
         InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
-            "the certificate has expired".into()
+            (RefusedBecause::Expired, "the certificate has expired".into())
+        }
+        InvalidCertificate(CertificateError::Revoked) => {
+            (RefusedBecause::Revoked, "the certificate was revoked by its authority".into())
         }
         InvalidCertificate(CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. }) => {
-            "the certificate is not valid yet".into()
+            (RefusedBecause::Untrusted, "the certificate is not valid yet".into())
         }
         InvalidCertificate(CertificateError::UnknownIssuer) => {
-            format!("the certificate is from no authority that is trusted for the role of {role}")
+            let text = format!("the certificate is from no authority that is trusted for the role of {role}");
+            (RefusedBecause::Untrusted, text)
         }
-        other => format!("the certificate is not good: {other}"),
-    }
+        other => (RefusedBecause::Untrusted, format!("the certificate is not good: {other}")),
+    };
+    refused(because, text)
 }
 
 fn refused(because: RefusedBecause, text: String) -> RefusedConnection {

@@ -11,9 +11,14 @@
 mod authority;
 mod develop;
 mod files;
+pub mod fitness;
+mod held;
+#[cfg(test)]
+mod held_tests;
 #[cfg(test)]
 mod hostile;
 mod names;
+mod revoked;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -21,5 +26,6 @@ mod tls;
 pub use authority::{Authority, Peer, RefusedBecause, RefusedConnection};
 pub use develop::{DevelopError, Development, Written, develop};
 pub use files::{CertsError, Identity, Trust, authorities, certificate_dates};
+pub use held::{Held, InForce, Next, Wanted};
 pub use names::{CertificateNames, Grant, NamesError, Role};
 pub use tls::{Credentials, Now};

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use landbridge_protocol::name::{NameError, NodeName, SiteName};
+use landbridge_protocol::{
+    frame::{ALPN_ADMIN, ALPN_NODE, ALPN_PEER},
+    name::{NameError, NodeName, SiteName},
+};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 /// As what somebody connects.
@@ -19,6 +22,16 @@ pub enum Role {
 impl Role {
     /// All there are.
     pub const ALL: [Role; 3] = [Role::Node, Role::Peer, Role::Admin];
+
+    /// The role that a protocol is for.
+    pub fn of(alpn: &[u8]) -> Option<Self> {
+        match alpn {
+            ALPN_NODE => Some(Role::Node),
+            ALPN_PEER => Some(Role::Peer),
+            ALPN_ADMIN => Some(Role::Admin),
+            _ => None,
+        }
+    }
 
     /// As it stands in a certificate.
     pub fn as_str(self) -> &'static str {

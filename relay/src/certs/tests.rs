@@ -33,15 +33,8 @@ fn developed(now: Timestamp) -> TempDir {
 }
 
 fn tls(dir: &Path, holder: &str, trust: &Path) -> TlsConfig {
-    let trust = vec![trust.join("ca.pem")];
     let file = |end: &str| dir.join(format!("{holder}.{end}"));
-    TlsConfig {
-        certificate: file("pem"),
-        key: file("key"),
-        trust_nodes: trust.clone(),
-        trust_peers: trust.clone(),
-        trust_admins: trust,
-    }
+    TlsConfig::new(file("pem"), file("key"), trust.join("ca.pem"))
 }
 
 fn at(now: Timestamp) -> Now {
@@ -118,7 +111,7 @@ async fn another_sites_holders_are_refused() {
 async fn who_shows_no_certificate_is_refused() {
     let dir = developed(NOW);
     let server = tls(dir.path(), "site1.relay", dir.path());
-    let trust = Trust::load(&server).unwrap().union();
+    let trust = Trust::load(&server, NOW).unwrap().union();
     let mut tls = rustls::ClientConfig::builder_with_details(super::tls::provider(), Arc::new(at(NOW)))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap()
@@ -178,7 +171,7 @@ fn a_certificate_is_refused_again_when_it_ends_during_a_connection() {
     let peer = authority.authorize(&chain, ALPN_NODE, NOW).unwrap();
     let later = peer.not_after.after(Millis::from_secs(1));
     let refused = authority.authorize(&chain, ALPN_NODE, later).unwrap_err();
-    assert_eq!(refused.because, RefusedBecause::Untrusted);
+    assert_eq!(refused.because, RefusedBecause::Expired);
     assert_eq!(refused.refusal.message, "the certificate has expired");
 }
 

@@ -5,9 +5,10 @@ use std::{fmt, sync::Arc, time::Duration};
 use landbridge_protocol::{name::SiteName, time::Timestamp};
 use quinn::{IdleTimeout, TransportConfig, VarInt, crypto::rustls as quic};
 use rustls::{
-    client::Resumption,
+    RootCertStore,
+    client::{Resumption, WebPkiServerVerifier},
     crypto::{CryptoProvider, ring},
-    server::WebPkiClientVerifier,
+    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
     time_provider::TimeProvider,
     version::TLS13,
 };
@@ -31,6 +32,13 @@ impl Now {
     }
 }
 
+impl Now {
+    /// The time.
+    pub fn timestamp(&self) -> Timestamp {
+        (self.0)()
+    }
+}
+
 impl fmt::Debug for Now {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Now")
@@ -39,7 +47,7 @@ impl fmt::Debug for Now {
 
 impl TimeProvider for Now {
     fn current_time(&self) -> Option<UnixTime> {
-        Some(unix_time((self.0)()))
+        Some(unix_time(self.timestamp()))
     }
 }
 
@@ -62,7 +70,13 @@ pub struct Credentials {
 impl Credentials {
     /// Reads the files.
     pub fn load(tls: &TlsConfig, now: Now) -> Result<Self, CertsError> {
-        Ok(Self { identity: Identity::load(&tls.certificate, &tls.key)?, trust: Trust::load(tls)?, now })
+        let identity = Identity::load(&tls.certificate, &tls.key)?;
+        Ok(Self { identity, trust: Trust::load(tls, now.timestamp())?, now })
+    }
+
+    /// Whom it believes.
+    pub fn trust(&self) -> &Trust {
+        &self.trust
     }
 
     /// This relay's certificate and key.
@@ -76,14 +90,13 @@ impl Credentials {
         site: SiteName,
         peers: impl IntoIterator<Item = SiteName>,
     ) -> Result<Authority, CertsError> {
-        Authority::new(&self.trust, site, peers.into_iter().collect())
+        Authority::new(&self.trust, site, peers.into_iter().collect(), 0)
     }
 
     /// For listening: speaks these protocols, with whoever has a certificate of any trusted authority. What the holder
     /// may do is for [`Credentials::authority`] to say.
     pub fn server(&self, alpns: &[&[u8]], limits: &Limits) -> Result<quinn::ServerConfig, CertsError> {
-        let verifier = WebPkiClientVerifier::builder_with_provider(self.trust.union(), provider()).build();
-        let verifier = verifier.map_err(setup)?;
+        let verifier = client_verifier(&self.trust, self.trust.union())?;
         let mut tls = rustls::ServerConfig::builder_with_details(provider(), Arc::new(self.now.clone()))
             .with_protocol_versions(&[&TLS13])
             .map_err(setup)?
@@ -106,7 +119,7 @@ impl Credentials {
         let mut tls = rustls::ClientConfig::builder_with_details(provider(), Arc::new(self.now.clone()))
             .with_protocol_versions(&[&TLS13])
             .map_err(setup)?
-            .with_root_certificates(self.trust.of(Role::Peer))
+            .with_webpki_verifier(server_verifier(&self.trust)?)
             .with_client_auth_cert(self.identity.chain.clone(), self.identity.key.clone_key())
             .map_err(setup)?;
         tls.alpn_protocols = vec![alpn.to_vec()];
@@ -117,6 +130,21 @@ impl Credentials {
         client.transport_config(transport(limits)?);
         Ok(client)
     }
+}
+
+/// Verifies who dials, against these authorities and what is revoked. Whose authority has no list is not revoked.
+pub(super) fn client_verifier(
+    trust: &Trust,
+    roots: Arc<RootCertStore>,
+) -> Result<Arc<dyn ClientCertVerifier>, CertsError> {
+    let builder = WebPkiClientVerifier::builder_with_provider(roots, provider());
+    builder.with_crls(trust.revoked.lists.clone()).allow_unknown_revocation_status().build().map_err(setup)
+}
+
+/// Verifies the peer that is dialled, likewise.
+pub(super) fn server_verifier(trust: &Trust) -> Result<Arc<WebPkiServerVerifier>, CertsError> {
+    let builder = WebPkiServerVerifier::builder_with_provider(trust.of(Role::Peer), provider());
+    builder.with_crls(trust.revoked.lists.clone()).allow_unknown_revocation_status().build().map_err(setup)
 }
 
 /// The bounds of a connection, either way.

@@ -38,13 +38,7 @@ pub(super) struct Operator {
 impl Operator {
     /// Connects as the holder of the profile's certificate, which must bear the role `admin`.
     pub(super) async fn connect(profile: &Profile) -> Result<Self, Failure> {
-        let tls = TlsConfig {
-            certificate: profile.certificate.clone(),
-            key: profile.key.clone(),
-            trust_nodes: vec![profile.trust.clone()],
-            trust_peers: vec![profile.trust.clone()],
-            trust_admins: vec![profile.trust.clone()],
-        };
+        let tls = TlsConfig::new(&profile.certificate, &profile.key, &profile.trust);
         let credentials = Credentials::load(&tls, Now::new(|| SystemClock.now()));
         let config = credentials.and_then(|c| c.client(ALPN_ADMIN, &Limits::default()));
         let config = config.map_err(|e| Failure::because(Exit::Usage, &e))?;

@@ -99,7 +99,8 @@ impl Changes {
     }
 
     fn of_tls(&mut self, old: &TlsConfig, new: &TlsConfig) {
-        compare!(self, "tls", TlsConfig, old, new; live; restart certificate key trust_nodes trust_peers trust_admins);
+        compare!(self, "tls", TlsConfig, old, new;
+            live certificate key trust_nodes trust_peers trust_admins crls reload_every; restart);
     }
 
     fn of_replication(&mut self, old: &Replication, new: &Replication) {

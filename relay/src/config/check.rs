@@ -2,23 +2,17 @@
 
 use std::{
     net::{SocketAddr, TcpListener, ToSocketAddrs, UdpSocket},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
-use landbridge_protocol::{
-    name::SiteName,
-    time::{Millis, Timestamp},
-};
+use landbridge_protocol::{name::SiteName, time::Timestamp};
 use rustix::fs::{Access, access};
 
 use super::{
     error::{ConfigError, Problem},
-    relay::{RelayConfig, TlsConfig},
+    relay::RelayConfig,
 };
-use crate::certs::{CertsError, Identity, Role, Trust, certificate_dates};
-
-/// A certificate that ends within this time is worth a word.
-const ENDS_SOON: Millis = Millis::from_secs(14 * 86_400);
+use crate::certs::{CertsError, Identity, Trust, certificate_dates, fitness};
 
 /// A configuration with which a relay would start.
 #[derive(Debug, Clone)]
@@ -72,81 +66,51 @@ impl Findings {
     }
 
     fn certs_problem(&mut self, error: &CertsError) {
-        let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
-        self.problem(format!("{error}{cause}"));
+        self.problem(error.with_cause());
     }
 }
 
 fn certificates(config: &RelayConfig, now: Timestamp, findings: &mut Findings) {
-    match Identity::load(&config.tls.certificate, &config.tls.key) {
-        Ok(identity) => own_certificate(config, &identity, now, findings),
-        Err(error) => findings.certs_problem(&error),
-    }
-    for path in every_trust_file(&config.tls) {
-        match crate::certs::authorities(path) {
-            Ok(found) => {
-                for certificate in found {
-                    dates(path, &certificate, now, findings);
-                }
+    let tls = &config.tls;
+    let identity = Identity::load(&tls.certificate, &tls.key);
+    match &identity {
+        Ok(identity) => {
+            for fault in fitness::faults(&tls.certificate, identity, config.site, !config.peers.is_empty(), now) {
+                findings.certs_problem(&fault);
             }
+        }
+        Err(error) => findings.certs_problem(error),
+    }
+    // File by file, so that all problems are told; what they make together comes last.
+    let before = findings.problems.len();
+    for path in tls.trust_files() {
+        match crate::certs::authorities(path) {
+            Ok(found) => found.iter().for_each(|certificate| begun(path, certificate, now, findings)),
             Err(error) => findings.certs_problem(&error),
         }
     }
-    if findings.problems.is_empty()
-        && let Err(error) = Trust::load(&config.tls)
-    {
-        findings.certs_problem(&error);
+    if findings.problems.len() > before {
+        return;
+    }
+    match (identity, Trust::load(tls, now)) {
+        (_, Err(error)) => findings.certs_problem(&error),
+        (Ok(identity), Ok(trust)) => {
+            let warnings = fitness::warnings(&tls.certificate, &identity, &trust, now);
+            findings.warnings.extend(warnings);
+        }
+        (Err(_), Ok(_)) => {}
     }
 }
 
-fn every_trust_file(tls: &TlsConfig) -> impl Iterator<Item = &PathBuf> {
-    let mut all: Vec<&PathBuf> =
-        [&tls.trust_nodes, &tls.trust_peers, &tls.trust_admins].into_iter().flatten().collect();
-    all.sort();
-    all.dedup();
-    all.into_iter()
-}
-
-fn own_certificate(config: &RelayConfig, identity: &Identity, now: Timestamp, findings: &mut Findings) {
-    let path = &config.tls.certificate;
-    for certificate in &identity.chain {
-        dates(path, certificate, now, findings);
-    }
-    let site = config.site;
-    if !identity.names.hosts.iter().any(|host| host == site.as_str()) {
-        let text =
-            format!("the certificate {} does not bear DNS:{site}, by which this relay is dialled", path.display());
-        findings.problem(text);
-    }
-    if !config.peers.is_empty() && !identity.names.has(Role::Peer, site) {
-        let text = format!(
-            "the certificate {} does not bear URI:landbridge://{site}/peer, without which no peer lets this relay in",
-            path.display()
-        );
-        findings.problem(text);
-    }
-}
-
-fn dates(path: &Path, certificate: &[u8], now: Timestamp, findings: &mut Findings) {
-    let shown = path.display();
+/// An authority's dates: one that has ended is passed over, so that only its beginning can be wrong.
+fn begun(path: &Path, certificate: &[u8], now: Timestamp, findings: &mut Findings) {
     match certificate_dates(certificate) {
-        Err(error) => findings.problem(format!("{shown}: {error}")),
-        Ok((_, until)) if until < now => {
-            findings.problem(format!("the certificate {shown} has expired {} ago", days(now.since(until))));
-        }
+        Err(source) => findings.certs_problem(&CertsError::Names { path: path.into(), source }),
         Ok((from, _)) if from > now => {
-            findings.problem(format!("the certificate {shown} is not valid for another {}", days(from.since(now))));
-        }
-        Ok((_, until)) if until.since(now) < ENDS_SOON => {
-            findings.warning(format!("the certificate {shown} ends in {}", days(until.since(now))));
+            findings.certs_problem(&CertsError::NotYet { path: path.into(), wait: from.since(now) });
         }
         Ok(_) => {}
     }
-}
-
-fn days(span: Millis) -> String {
-    let hours = span.get() / 3_600_000;
-    if hours < 48 { format!("{hours} hours") } else { format!("{} days", hours / 24) }
 }
 
 /// The directory itself, or the nearest one above it in which it would be made.

@@ -85,7 +85,39 @@ pub struct TlsConfig {
     pub trust_peers: Vec<PathBuf>,
     /// The same for operators.
     pub trust_admins: Vec<PathBuf>,
+    /// PEM files with lists of what those authorities have revoked.
+    pub crls: Vec<PathBuf>,
+    /// How often is looked whether these files have changed; where it is off, they are read anew at an operator's word alone.
+    pub reload_every: OrOff<Millis>,
 }
+
+impl TlsConfig {
+    /// One who believes the same authorities for each role, with everything else at its default.
+    pub fn new(certificate: impl Into<PathBuf>, key: impl Into<PathBuf>, trust: impl Into<PathBuf>) -> Self {
+        let trust = vec![trust.into()];
+        Self {
+            certificate: certificate.into(),
+            key: key.into(),
+            trust_nodes: trust.clone(),
+            trust_peers: trust.clone(),
+            trust_admins: trust,
+            crls: Vec::new(),
+            reload_every: RELOAD_EVERY,
+        }
+    }
+
+    /// Every file, once.
+    pub fn files(&self) -> BTreeSet<&PathBuf> {
+        [&self.certificate, &self.key].into_iter().chain(self.trust_files()).chain(&self.crls).collect()
+    }
+
+    /// The files with authorities, once each.
+    pub fn trust_files(&self) -> BTreeSet<&PathBuf> {
+        [&self.trust_nodes, &self.trust_peers, &self.trust_admins].into_iter().flatten().collect()
+    }
+}
+
+const RELOAD_EVERY: OrOff<Millis> = OrOff::On(Millis::from_secs(60));
 
 /// `[[peers]]`: another site.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -253,9 +285,11 @@ fn read_tls(mut section: Section<'_, '_>) -> Option<TlsConfig> {
                     `trust_peers` and `trust_admins`";
         section.demand("trust", what);
     }
+    let crls = section.files("crls").unwrap_or_default();
+    let reload_every = section.within("reload_every", RELOAD_EVERY, OrOff::On(Millis::new(100))..=OrOff::Off);
     section.finish();
     let (trust_nodes, trust_peers, trust_admins) = (nodes?, peers?, admins?);
-    Some(TlsConfig { certificate: certificate?, key: key?, trust_nodes, trust_peers, trust_admins })
+    Some(TlsConfig { certificate: certificate?, key: key?, trust_nodes, trust_peers, trust_admins, crls, reload_every })
 }
 
 fn read_peers(root: &mut Section<'_, '_>, reader: &Reader<'_>, own: Option<SiteName>) -> Vec<PeerConfig> {

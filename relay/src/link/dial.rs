@@ -11,7 +11,7 @@ use super::{links::Shared, peer::Peer};
 use crate::{
     engine::link::SenderInput,
     metrics::{Bound, LinkMetrics},
-    transport::{DialError, Frame, FrameQueue, FrameReader, close_in_order, frame_queue, refusal_of},
+    transport::{DialError, Frame, FrameQueue, FrameReader, Stay, close_in_order, frame_queue, refusal_of},
 };
 
 /// Frames that wait for the stream: few, as a heartbeat is of no use when it is old.
@@ -19,18 +19,18 @@ const QUEUED_FRAMES: usize = 2;
 
 /// An open stream to the peer. Dropping it closes the stream, not the connection.
 pub(super) struct Open {
-    pub(super) connection: Connection,
-    /// Where that was dialled.
-    pub(super) address: String,
+    pub(super) dialled: Dialled,
     pub(super) frames: FrameReader,
     pub(super) queue: FrameQueue<Counted>,
     _writing: AbortOnDropHandle<()>,
 }
 
-/// A connection to the peer, and where it was dialled.
-pub(super) struct Live {
+/// A connection to the peer, which is verified again while it stands.
+pub(super) struct Dialled {
     pub(super) connection: Connection,
-    pub(super) address: String,
+    /// Where it was dialled.
+    address: String,
+    _stay: Stay,
 }
 
 /// A frame that is counted when it is written.
@@ -51,19 +51,19 @@ impl Frame for Counted {
 }
 
 /// Opens a stream: over `live` where that is still a connection, else over a new one. An error is what the sender is told.
-pub(super) async fn open(shared: Arc<Shared>, peer: Arc<Peer>, live: Option<Live>) -> Result<Open, SenderInput> {
+pub(super) async fn open(shared: Arc<Shared>, peer: Arc<Peer>, live: Option<Dialled>) -> Result<Open, SenderInput> {
     let address = peer.address();
-    let connection = match live {
-        Some(live) if live.connection.close_reason().is_none() && live.address == address => live.connection,
+    let dialled = match live {
+        Some(live) if live.connection.close_reason().is_none() && live.address == address => live,
         other => {
             if let Some(elsewhere) = other {
                 close_in_order(&elsewhere.connection);
             }
-            dial(&shared, &peer, &address).await?
+            dial(&shared, &peer, address).await?
         }
     };
-    let opened = connection.open_bi().await;
-    let (send, recv) = opened.map_err(|error| ended(&connection, error.to_string()))?;
+    let opened = dialled.connection.open_bi().await;
+    let (send, recv) = opened.map_err(|error| ended(&dialled.connection, error.to_string()))?;
     let (queue, writer) = frame_queue(send, QUEUED_FRAMES);
     let site = peer.site;
     let writing = tokio::spawn(async move {
@@ -73,7 +73,7 @@ pub(super) async fn open(shared: Arc<Shared>, peer: Arc<Peer>, live: Option<Live
         }
     });
     let frames = FrameReader::new(recv, MAX_FRAME_BYTES);
-    Ok(Open { connection, address, frames, queue, _writing: AbortOnDropHandle::new(writing) })
+    Ok(Open { dialled, frames, queue, _writing: AbortOnDropHandle::new(writing) })
 }
 
 /// What the sender is told of a connection's or a stream's end: the other side's refusal, if it was one.
@@ -82,13 +82,15 @@ pub(super) fn ended(connection: &Connection, otherwise: String) -> SenderInput {
     refusal.map_or(SenderInput::Lost(otherwise), SenderInput::Refused)
 }
 
-async fn dial(shared: &Shared, peer: &Peer, address: &str) -> Result<Connection, SenderInput> {
+async fn dial(shared: &Shared, peer: &Peer, address: String) -> Result<Dialled, SenderInput> {
     let config = (shared.credentials)().map_err(|error| SenderInput::Failed(error.to_string()))?;
-    let dialled = shared.dialler.dial(address, peer.site, config, shared.connect_timeout()).await;
-    dialled.map_err(|error| {
+    let dialled = shared.dialler.dial(&address, peer.site, config, shared.connect_timeout()).await;
+    let connection = dialled.map_err(|error| {
         if matches!(error, DialError::TooLong { .. }) {
             shared.metrics.bound_hit(Bound::ConnectTimeout);
         }
         error.refusal().map_or_else(|| SenderInput::Failed(error.to_string()), SenderInput::Refused)
-    })
+    })?;
+    let stay = shared.standing.dialled(&connection, peer.site);
+    Ok(Dialled { connection, address, _stay: stay })
 }

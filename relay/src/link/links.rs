@@ -27,7 +27,7 @@ use crate::{
     engine::link::{OfflinePolicy, SenderConfig},
     metrics::Metrics,
     store::Store,
-    transport::{Admitted, Dialler, close},
+    transport::{Admitted, Dialler, Standing, close},
 };
 
 /// One peer, as configured.
@@ -78,6 +78,8 @@ pub struct LinksOptions {
     pub clock: Arc<dyn Clock>,
     /// What peers are dialled with: asked for at each dial, so that certificates can be changed while the relay runs.
     pub credentials: Arc<dyn Fn() -> Result<quinn::ClientConfig, CertsError> + Send + Sync>,
+    /// Where the connections that are dialled stand.
+    pub standing: Standing,
     /// Bounds and rhythms of each link.
     pub sender: SenderConfig,
     /// What each peer may take of this relay.
@@ -100,6 +102,7 @@ pub(super) struct Shared {
     pub(super) store: Store,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) credentials: Arc<dyn Fn() -> Result<quinn::ClientConfig, CertsError> + Send + Sync>,
+    pub(super) standing: Standing,
     pub(super) config: SenderConfig,
     connect_timeout: RwLock<Duration>,
     pub(super) metrics: Metrics,
@@ -141,12 +144,13 @@ impl Links {
     /// Starts a link to each peer. To be called on a tokio runtime.
     pub fn start(options: LinksOptions) -> Self {
         let LinksOptions { site, peers, store, clock, credentials, sender, .. } = options;
-        let LinksOptions { guest_bounds, connect_timeout, metrics, .. } = options;
+        let LinksOptions { standing, guest_bounds, connect_timeout, metrics, .. } = options;
         let shared = Arc::new(Shared {
             site,
             store,
             clock,
             credentials,
+            standing,
             config: sender.clone(),
             connect_timeout: RwLock::new(connect_timeout),
             metrics,

@@ -10,7 +10,7 @@ use landbridge_protocol::{
 use tokio::{sync::watch, task::JoinHandle};
 
 use super::{
-    dial::{Counted, Live, Open, ended, open},
+    dial::{Counted, Dialled, Open, ended, open},
     links::Shared,
     peer::Peer,
     pipeline::Pipeline,
@@ -55,9 +55,9 @@ pub(super) async fn run(shared: Arc<Shared>, peer: Arc<Peer>) {
             happened => link.take_in(happened),
         }
     }
-    let open = link.open.take().map(|open| open.connection);
-    for connection in open.into_iter().chain(link.live.take().map(|live| live.connection)) {
-        close_in_order(&connection);
+    let open = link.open.take().map(|open| open.dialled);
+    for dialled in open.into_iter().chain(link.live.take()) {
+        close_in_order(&dialled.connection);
     }
     link.shared.view.set(link.peer.site, Way::Out, false);
 }
@@ -71,7 +71,7 @@ struct Sending {
     open: Option<Open>,
     reading: Option<JoinHandle<SenderInput>>,
     /// The connection of the last stream.
-    live: Option<Live>,
+    live: Option<Dialled>,
     /// Since when the stream takes no frame.
     stuck_since: Option<Timestamp>,
     /// The state that was told last.
@@ -152,9 +152,9 @@ impl Sending {
         self.reading = None;
         let Some(open) = self.open.take() else { return };
         if self.peer.state(|state| matches!(state, State::Connecting { .. })) {
-            self.live = Some(Live { connection: open.connection, address: open.address });
+            self.live = Some(open.dialled);
         } else {
-            close_in_order(&open.connection);
+            close_in_order(&open.dialled.connection);
         }
     }
 
@@ -217,7 +217,7 @@ impl Sending {
 
     fn input_of(&self, frame: Result<Option<RawFrame>, FrameError>) -> SenderInput {
         let lost = |otherwise: String| match &self.open {
-            Some(open) => ended(&open.connection, otherwise),
+            Some(open) => ended(&open.dialled.connection, otherwise),
             None => SenderInput::Lost(otherwise),
         };
         let raw = match frame {

@@ -35,7 +35,7 @@ use crate::{
     },
     metrics::Metrics,
     store::{Store, StoreLimits, StoreOptions, memory_log::MemoryLog},
-    transport::{self, AcceptLimits, Admitted, Door, close_in_order},
+    transport::{self, AcceptLimits, Admitted, Door, Standing, close_in_order},
 };
 
 /// How long a test waits for what must happen.
@@ -87,14 +87,9 @@ struct Region {
 
 impl Region {
     fn credentials(&self, own: SiteName) -> Result<Credentials, CertsError> {
-        let trust = vec![self.dir.path().join("ca.pem")];
-        let tls = TlsConfig {
-            certificate: self.dir.path().join(format!("{own}.relay.pem")),
-            key: self.dir.path().join(format!("{own}.relay.key")),
-            trust_nodes: trust.clone(),
-            trust_peers: trust.clone(),
-            trust_admins: trust,
-        };
+        let file = |name: String| self.dir.path().join(name);
+        let tls =
+            TlsConfig::new(file(format!("{own}.relay.pem")), file(format!("{own}.relay.key")), file("ca.pem".into()));
         Credentials::load(&tls, Now::new(|| SystemClock.now()))
     }
 
@@ -166,6 +161,7 @@ impl Relay {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let store = Store::open_with(Box::new(MemoryLog::new()), options, clock.clone(), metrics.clone()).unwrap();
         let dialled_with = region.clone();
+        let standing = Standing::default();
         let links = Links::start(LinksOptions {
             site: own,
             peers: vec![PeerOptions {
@@ -178,6 +174,7 @@ impl Relay {
             store: store.clone(),
             clock,
             credentials: Arc::new(move || dialled_with.credentials(own)?.client(ALPN_PEER, &Limits::default())),
+            standing: standing.clone(),
             sender: SenderConfig {
                 // Small, so that transfers fill the window and reconciles have several chunks.
                 batch_records: 7,
@@ -195,7 +192,7 @@ impl Relay {
         let door = TestDoor { authority, links: links.clone(), admitted: admitted.clone() };
         let stop = CancellationToken::new();
         let limits = AcceptLimits::from_limits(&Limits::default());
-        tokio::spawn(transport::serve(endpoint.clone(), Arc::new(door), limits, stop.clone()));
+        tokio::spawn(transport::serve(endpoint.clone(), Arc::new(door), standing, limits, stop.clone()));
         Self { store, links, metrics, endpoint, stop, admitted }
     }
 

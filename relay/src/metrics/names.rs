@@ -85,6 +85,8 @@ metrics! {
         "How often a bound was reached, by bound.";
     REFUSED_CONNECTIONS = "landbridge_refused_connections_total", Kind::Counter, Count,
         "Connections that were not let in, by reason.";
+    ENDED_CONNECTIONS = "landbridge_ended_connections_total", Kind::Counter, Count,
+        "Connections that were closed because their certificate was not good any more, by role (node, peer, admin) and reason.";
     REFUSALS = "landbridge_refusals_total", Kind::Counter, Count,
         "Hellos, frames and streams that were refused to those who were let in, by role (node, peer, admin) and error.";
     READY = "landbridge_ready", Kind::Gauge, Count,

@@ -173,6 +173,7 @@ pub(crate) mod tests {
         metrics.conflicts(&CacheName::new("sessions").unwrap(), site("site2"), 1);
         metrics.bound_hit(Bound::Inbox);
         metrics.refused_connection(RefusedBecause::Role);
+        metrics.ended_connection(Role::Node, RefusedBecause::Revoked);
         metrics.refused(Role::Peer, &Refusal::new(ErrorCode::CursorMismatch, ""));
         metrics
     }
@@ -230,6 +231,7 @@ pub(crate) mod tests {
             "landbridge_link_bytes_total{peer=\"site2\",direction=\"sent\"} 400",
             "landbridge_bounds_hit_total{bound=\"inbox\"} 1",
             "landbridge_refused_connections_total{reason=\"role\"} 1",
+            "landbridge_ended_connections_total{role=\"node\",reason=\"revoked\"} 1",
             "landbridge_refusals_total{role=\"peer\",error=\"cursor_mismatch\"} 1",
             "landbridge_request_seconds_bucket{op=\"put\",le=\"0.001\"} 1",
             "landbridge_request_seconds_bucket{op=\"put\",le=\"0.0005\"} 0",

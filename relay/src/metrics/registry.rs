@@ -106,6 +106,13 @@ impl Metrics {
         self.counter(names::REFUSED_CONNECTIONS, labels).increment(1);
     }
 
+    /// Counts a connection that stood, and whose certificate is not good any more.
+    pub fn ended_connection(&self, role: Role, because: RefusedBecause) {
+        let labels =
+            vec![Label::from_static_parts("role", role.as_str()), Label::from_static_parts("reason", because.as_str())];
+        self.counter(names::ENDED_CONNECTIONS, labels).increment(1);
+    }
+
     /// Counts a hello, frame or stream of one who was let in that was refused.
     pub fn refused(&self, role: Role, refusal: &Refusal) {
         let error = refusal.code().map_or_else(|| "unknown".to_owned(), |code| snake_case(&format!("{code:?}")));

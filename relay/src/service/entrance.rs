@@ -1,10 +1,6 @@
 //! The door: who may come in, and to whom they are led.
 
-use std::{
-    fmt,
-    net::SocketAddr,
-    sync::{Arc, PoisonError, RwLock},
-};
+use std::{fmt, net::SocketAddr, sync::Arc};
 
 use landbridge_protocol::{
     error::{ErrorCode, Refusal},
@@ -17,7 +13,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{report::Reporter, shelf::Stock};
 use crate::{
     admin,
-    certs::{Authority, Peer, RefusedBecause, RefusedConnection, Role},
+    certs::{Held, Peer, RefusedBecause, RefusedConnection, Role},
     clock::Clock,
     link::Links,
     metrics::{Bound, Metrics},
@@ -28,8 +24,7 @@ use crate::{
 /// Leads sessions, links and operators to who serves them, each in a task of its own.
 pub(super) struct Entrance {
     pub(super) site: SiteName,
-    /// Replaced by a reload.
-    pub(super) authority: Arc<RwLock<Authority>>,
+    pub(super) held: Held,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Metrics,
     pub(super) sessions: Arc<Server<Stock, Stock>>,
@@ -68,7 +63,7 @@ impl Entrance {
 
 impl Door for Entrance {
     fn authorize(&self, chain: &[CertificateDer<'static>], alpn: &[u8]) -> Result<Peer, RefusedConnection> {
-        self.authority.read().unwrap_or_else(PoisonError::into_inner).authorize(chain, alpn, self.clock.now())
+        self.held.in_force().authority().authorize(chain, alpn, self.clock.now())
     }
 
     fn admitted(&self, admitted: Admitted) {

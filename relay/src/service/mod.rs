@@ -14,6 +14,7 @@ mod error;
 mod feed;
 mod readiness;
 mod reload;
+mod renewal;
 mod report;
 mod restore;
 mod run;
@@ -26,7 +27,7 @@ mod tests;
 use std::{
     fmt,
     path::PathBuf,
-    sync::{Arc, OnceLock, RwLock},
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -46,7 +47,8 @@ use tokio_util::{
 };
 
 use self::{
-    entrance::Entrance, readiness::Readiness, reload::Reloading, report::Reporter, shelf::Stock, sockets::Sockets,
+    entrance::Entrance, readiness::Readiness, reload::Reloading, renewal::Renewal, report::Reporter, shelf::Stock,
+    sockets::Sockets,
 };
 pub use self::{
     error::StartError,
@@ -56,7 +58,7 @@ pub use self::{
 };
 use crate::{
     admin::Operated,
-    certs::{Credentials, Now},
+    certs::{Held, Now, Wanted},
     clock::Clock,
     config::RelayConfig,
     http::{self, HttpBounds, Pages},
@@ -119,10 +121,9 @@ impl Service {
         let ServiceOptions { file, recover, clock, metrics } = options;
         let config = Arc::new(config);
         let told_by = clock.clone();
-        let credentials = Credentials::load(&config.tls, Now::new(move || told_by.now()))?;
-        let Sockets { endpoints, http, addresses } = Sockets::bind(&config, &credentials)?;
-        let authority = credentials.authority(config.site, config.peers.iter().map(|peer| peer.site))?;
-        let authority = Arc::new(RwLock::new(authority));
+        let held = Held::load(Wanted::of(&config), Now::new(move || told_by.now()))?;
+        let Sockets { endpoints, http, addresses } = Sockets::bind(&config, &held)?;
+        let renewal = Arc::new(Renewal::new(held.clone(), clock.clone(), metrics.clone()));
         let terms = watch::Sender::new(Arc::new(Terms::new(&config.caches, config.limits.clone(), &metrics)));
 
         let (door, leave, end) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
@@ -139,7 +140,7 @@ impl Service {
         let stock = Stock { store: store.clone(), clock: clock.clone(), terms: terms.subscribe() };
         let (tell, readiness) = watch::channel(Readiness::Recovering);
         behind.spawn(until(end.clone(), readiness::follow(stock.clone(), tell.clone())));
-        let links = Links::start(link_options(&config, credentials, store.clone(), clock.clone(), metrics.clone()));
+        let links = Links::start(link_options(&config, &renewal, store.clone()));
         behind.spawn(end_links(links.clone(), end.clone()));
         let roster = Roster::new(config.limits.max_sessions);
         let reloading = Reloading {
@@ -149,7 +150,7 @@ impl Service {
             clock: clock.clone(),
             metrics: metrics.clone(),
             terms,
-            authority: authority.clone(),
+            renewal: renewal.clone(),
             links: links.clone(),
             turn: Mutex::default(),
         };
@@ -165,7 +166,7 @@ impl Service {
         let made = reporter.get_or_init(|| made).clone();
         let entrance = Arc::new(Entrance {
             site: config.site,
-            authority,
+            held,
             clock: clock.clone(),
             metrics: metrics.clone(),
             sessions: Arc::new(server),
@@ -177,8 +178,10 @@ impl Service {
         });
         for endpoint in &endpoints {
             let limits = AcceptLimits::from_limits(&config.limits);
-            behind.spawn(transport::serve(endpoint.clone(), entrance.clone(), limits, door.clone()));
+            let standing = renewal.standing.clone();
+            behind.spawn(transport::serve(endpoint.clone(), entrance.clone(), standing, limits, door.clone()));
         }
+        behind.spawn(until(end.clone(), renewal::follow(renewal)));
         let _stops = stops;
         let reporter = made;
         Ok(Self {
@@ -274,24 +277,19 @@ async fn open(
     Ok(store)
 }
 
-fn link_options(
-    config: &RelayConfig,
-    credentials: Credentials,
-    store: Store,
-    clock: Arc<dyn Clock>,
-    metrics: Metrics,
-) -> LinksOptions {
-    let limits = config.limits.clone();
+fn link_options(config: &RelayConfig, renewal: &Renewal, store: Store) -> LinksOptions {
+    let held = renewal.held.clone();
     LinksOptions {
         site: config.site,
         peers: settings::peers(config),
         store,
-        clock,
-        credentials: Arc::new(move || credentials.client(ALPN_PEER, &limits)),
+        clock: renewal.clock.clone(),
+        credentials: Arc::new(move || held.in_force().client(ALPN_PEER)),
+        standing: renewal.standing.clone(),
         sender: settings::sender(config),
         guest_bounds: GuestBounds::from(&config.limits),
         connect_timeout: config.replication.connect_timeout.into(),
-        metrics,
+        metrics: renewal.metrics.clone(),
     }
 }
 

@@ -1,9 +1,9 @@
 //! A new configuration while the relay runs.
 //!
 //! ```text
-//!  file ─ check ─► changes ─ none needs a restart ─► fits what is held ─► writer ─► sessions, door, links ─► the old one goes
-//!                    │                                  │                   │
-//!                    └──── refused whole: the old one stays as it was ──────┘
+//!  file ─ check ─► changes ─ none needs a restart ─► fits what is held ─► certificates ─► writer ─► sessions, door, links
+//!                    │                                  │                     │            │
+//!                    └──── refused whole: the old one stays as it was ──────┴────────────┘
 //! ```
 //!
 //! Everything that may refuse comes before the first change; the writer, who decides last, refuses or takes over between
@@ -12,7 +12,7 @@
 use std::{
     fmt,
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
+    sync::Arc,
 };
 
 use landbridge_protocol::{
@@ -21,9 +21,12 @@ use landbridge_protocol::{
 };
 use tokio::sync::{Mutex, watch};
 
-use super::settings;
+use super::{
+    renewal::{Prepared, Renewal},
+    settings,
+};
 use crate::{
-    certs::Authority,
+    certs::Wanted,
     clock::Clock,
     config::{Change, Changes, Checked, RelayConfig, changes, check_anew},
     engine::command::Command,
@@ -43,7 +46,7 @@ pub(super) struct Reloading {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Metrics,
     pub(super) terms: watch::Sender<Arc<Terms>>,
-    pub(super) authority: Arc<RwLock<Authority>>,
+    pub(super) renewal: Arc<Renewal>,
     pub(super) links: Links,
     /// Held by the one that is under way.
     pub(super) turn: Mutex<()>,
@@ -79,9 +82,14 @@ impl Reloading {
         let old = self.config.borrow().clone();
         let found = changes(&old, &new);
         self.refuse(&found, &new)?;
+        // Also where the configuration is the same: what its files hold may not be.
+        let certificates = self.renewal.read(Wanted::of(&new)).await;
+        let certificates = certificates.map_err(|error| refused(&told(vec![error.with_cause()])))?;
         let changes = found.live.iter().map(Change::to_string).collect();
-        if !found.is_empty() {
-            self.carry_out(new).await?;
+        if found.is_empty() {
+            certificates.put_in_force().await;
+        } else {
+            self.carry_out(new, certificates).await?;
         }
         Ok(Reloaded { file: file.display().to_string(), changes, warnings })
     }
@@ -101,15 +109,12 @@ impl Reloading {
     }
 
     /// The writer first: it may still refuse, and nobody is let in before the store knows of it.
-    async fn carry_out(&self, new: RelayConfig) -> Result<(), Refusal> {
+    async fn carry_out(&self, new: RelayConfig, certificates: Prepared<'_>) -> Result<(), Refusal> {
         let generation = || self.store.view(|replica| replica.generation());
         let before = generation();
         self.store.submit(Command::Reconfigure(Box::new(settings::replica(&new)))).await?;
         self.terms.send_replace(Arc::new(Terms::new(&new.caches, new.limits.clone(), &self.metrics)));
-        {
-            let mut authority = self.authority.write().unwrap_or_else(PoisonError::into_inner);
-            *authority = authority.with_peers(new.peers.iter().map(|peer| peer.site));
-        }
+        certificates.put_in_force().await;
         self.links.reconfigure(LinksChange {
             peers: settings::peers(&new),
             sender: settings::sender(&new),

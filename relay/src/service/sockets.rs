@@ -12,7 +12,7 @@ use quinn_proto::RandomConnectionIdGenerator;
 
 use super::error::StartError;
 use crate::{
-    certs::Credentials,
+    certs::Held,
     config::RelayConfig,
     http::{self, HttpListener},
 };
@@ -40,12 +40,12 @@ pub(super) struct Sockets {
 
 impl Sockets {
     /// Binds what the configuration names.
-    pub(super) fn bind(config: &RelayConfig, credentials: &Credentials) -> Result<Self, StartError> {
+    pub(super) fn bind(config: &RelayConfig, held: &Held) -> Result<Self, StartError> {
         let mut alpns = vec![ALPN_NODE];
         let mut endpoints = Vec::new();
         let mut apart = |address: Option<SocketAddr>, setting, alpn| match address {
             Some(address) => {
-                let (endpoint, bound) = endpoint(config, credentials, address, setting, &[alpn])?;
+                let (endpoint, bound) = endpoint(held, address, setting, vec![alpn])?;
                 endpoints.push(endpoint);
                 Ok(Some(bound))
             }
@@ -56,7 +56,7 @@ impl Sockets {
         };
         let peers = apart(config.listen_peers, "listen_peers", ALPN_PEER)?;
         let admins = apart(config.listen_admin, "listen_admin", ALPN_ADMIN)?;
-        let (main, nodes) = endpoint(config, credentials, config.listen, "listen", &alpns)?;
+        let (main, nodes) = endpoint(held, config.listen, "listen", alpns)?;
         endpoints.push(main);
         let http = http::bind(config.http_address(nodes.port()))?;
         let addresses =
@@ -66,29 +66,28 @@ impl Sockets {
 }
 
 fn endpoint(
-    config: &RelayConfig,
-    credentials: &Credentials,
+    held: &Held,
     address: SocketAddr,
     setting: &'static str,
-    alpns: &[&[u8]],
+    alpns: Vec<&'static [u8]>,
 ) -> Result<(Endpoint, SocketAddr), StartError> {
-    let server = credentials.server(alpns, &config.limits)?;
     let refused = |source: io::Error| match source.kind() {
         io::ErrorKind::AddrInUse => StartError::AddressInUse { address, setting },
         _ => StartError::Socket { address, setting, source },
     };
     let socket = UdpSocket::bind(address).map_err(refused)?;
-    let endpoint = Endpoint::new(recognisable(credentials), Some(server), socket, Arc::new(TokioRuntime));
+    let endpoint = Endpoint::new(recognisable(held), None, socket, Arc::new(TokioRuntime));
     let endpoint = endpoint.map_err(refused)?;
+    held.listen(endpoint.clone(), alpns)?;
     let bound = endpoint.local_addr().map_err(refused)?;
     Ok((endpoint, bound))
 }
 
 /// A relay that was killed and started again tells connections of its former run, by QUIC's stateless reset, that they are
 /// gone, so that their other ends dial again at once instead of after a time-out. For that, the key of the resets must be
-/// the same in each run: it is derived from the certificate's key.
-fn recognisable(credentials: &Credentials) -> EndpointConfig {
-    let mut config = EndpointConfig::new(Arc::new(credentials.identity().reset_key()));
+/// the same in each run: it is derived from the certificate's key, as it is when the relay starts.
+fn recognisable(held: &Held) -> EndpointConfig {
+    let mut config = EndpointConfig::new(Arc::new(held.in_force().credentials().identity().reset_key()));
     config.cid_generator(|| Box::<RandomConnectionIdGenerator>::default());
     config
 }

@@ -93,7 +93,7 @@ pub(super) struct Session<S, L> {
 
 /// Serves a connection to its end. With `stop` no more is read; what is under way is answered, and the node told to go.
 pub async fn serve<S: Shelf, L: Subscriptions>(server: Arc<Server<S, L>>, admitted: Admitted, stop: CancellationToken) {
-    let Admitted { connection, peer, place: _place, .. } = admitted;
+    let Admitted { connection, peer, place: _place, stay: _stay, .. } = admitted;
     let limits = server.limits();
     let timeout = Duration::from(limits.hello_timeout);
     let control = tokio::select! {

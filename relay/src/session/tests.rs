@@ -25,7 +25,7 @@ use crate::{
     clock::ManualClock,
     config::{ByteSize, CacheConfig, Limits, Replicate, TlsConfig},
     metrics::Metrics,
-    transport::{AcceptLimits, Admitted, Dialler, Door, refusal_of},
+    transport::{AcceptLimits, Admitted, Dialler, Door, Standing, refusal_of},
 };
 
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
@@ -80,14 +80,8 @@ fn site(name: &str) -> SiteName {
 }
 
 fn credentials(dir: &TempDir, name: &str) -> Credentials {
-    let trust = vec![dir.path().join("ca.pem")];
-    let tls = TlsConfig {
-        certificate: dir.path().join(format!("{name}.pem")),
-        key: dir.path().join(format!("{name}.key")),
-        trust_nodes: trust.clone(),
-        trust_peers: trust.clone(),
-        trust_admins: trust,
-    };
+    let file = |name: String| dir.path().join(name);
+    let tls = TlsConfig::new(file(format!("{name}.pem")), file(format!("{name}.key")), file("ca.pem".into()));
     Credentials::load(&tls, Now::new(|| NOW)).unwrap()
 }
 
@@ -124,7 +118,13 @@ fn town(limits: Limits) -> Town {
     let authority = credentials.authority(site("site1"), []).unwrap();
     let door = SessionDoor { authority, server: server.clone(), sessions: sessions.clone(), stop: stop.clone() };
     let accept = AcceptLimits::from_limits(&limits);
-    tokio::spawn(crate::transport::serve(endpoint, Arc::new(door), accept, CancellationToken::new()));
+    tokio::spawn(crate::transport::serve(
+        endpoint,
+        Arc::new(door),
+        Standing::default(),
+        accept,
+        CancellationToken::new(),
+    ));
     Town { dir, address, server, sessions, stop, dialler: Dialler::new() }
 }
 

@@ -10,6 +10,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     close::close,
     places::{AcceptLimits, Place, Places},
+    standing::{Standing, Stay},
 };
 use crate::certs::{Peer, RefusedBecause, RefusedConnection};
 
@@ -24,6 +25,8 @@ pub struct Admitted {
     pub peer: Peer,
     /// Its place among the connections: keep it as long as the connection lasts.
     pub place: Place,
+    /// So that it is verified again while it stands: keep this as long, too.
+    pub stay: Stay,
 }
 
 /// Who decides on strangers, and takes over those who were let in.
@@ -40,9 +43,16 @@ pub trait Door: Send + Sync + 'static {
 }
 
 /// Lets connections in until `stop`, or until the endpoint is closed. Those that are in by then stay.
-pub async fn serve(endpoint: Endpoint, door: Arc<dyn Door>, limits: AcceptLimits, stop: CancellationToken) {
+pub async fn serve(
+    endpoint: Endpoint,
+    door: Arc<dyn Door>,
+    standing: Standing,
+    limits: AcceptLimits,
+    stop: CancellationToken,
+) {
     let entrance = Arc::new(Entrance {
         door,
+        standing,
         handshakes: Places::new(limits.handshakes, limits.handshakes_per_source),
         connections: Places::new(limits.connections, limits.connections_per_source),
         timeout: limits.handshake_timeout,
@@ -75,6 +85,7 @@ pub async fn serve(endpoint: Endpoint, door: Arc<dyn Door>, limits: AcceptLimits
 
 struct Entrance {
     door: Arc<dyn Door>,
+    standing: Standing,
     handshakes: Places,
     connections: Places,
     timeout: Duration,
@@ -110,7 +121,10 @@ impl Entrance {
         };
         drop(place);
         match self.admit(&connection, from) {
-            Ok((alpn, peer, place)) => self.door.admitted(Admitted { connection, alpn, peer, place }),
+            Ok((alpn, peer, place)) => {
+                let stay = self.standing.came(&connection, &alpn, &peer);
+                self.door.admitted(Admitted { connection, alpn, peer, place, stay });
+            }
             Err(refused) => {
                 close(&connection, &refused.refusal);
                 self.door.refused(from, &refused);
@@ -129,7 +143,7 @@ impl Entrance {
 }
 
 /// The certificates that the other end showed.
-fn chain_of(connection: &Connection) -> Vec<CertificateDer<'static>> {
+pub(super) fn chain_of(connection: &Connection) -> Vec<CertificateDer<'static>> {
     let identity = connection.peer_identity().and_then(|identity| identity.downcast().ok());
     identity.map(|chain: Box<Vec<CertificateDer<'static>>>| *chain).unwrap_or_default()
 }

@@ -4,6 +4,7 @@
 //!  UDP socket ─► accept loop ─► places (handshakes, connections, per source) ─► TLS ─► Door::authorize ─► Door::admitted
 //!                                                                                         │ refused: counted, closed
 //!  Dialler ─► resolve ─► TLS with the peer's site as the server's name ─► Connection ◄────┘
+//!                                                                            └─► Standing: verified again while it lasts
 //!  stream ─► FrameReader ─► RawFrame          frame ─► FrameQueue (bounded) ─► FrameWriter (coalesced) ─► stream
 //! ```
 //!
@@ -17,6 +18,7 @@ mod close;
 mod dial;
 mod frames;
 mod places;
+mod standing;
 #[cfg(test)]
 mod tests;
 
@@ -25,3 +27,4 @@ pub use close::{close, close_in_order, refusal_of};
 pub use dial::{DialError, Dialler};
 pub use frames::{Frame, FrameQueue, FrameReader, FrameWriter, QueueClosed, Room, WriteError, frame_queue};
 pub use places::{AcceptLimits, Place};
+pub use standing::{Ended, Standing, Stay};

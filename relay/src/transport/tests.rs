@@ -29,14 +29,9 @@ fn site(name: &str) -> SiteName {
 }
 
 fn credentials(dir: &TempDir, name: &str) -> Credentials {
-    let trust = vec![dir.path().join("ca.pem")];
-    let tls = TlsConfig {
-        certificate: dir.path().join(format!("{name}.relay.pem")),
-        key: dir.path().join(format!("{name}.relay.key")),
-        trust_nodes: trust.clone(),
-        trust_peers: trust.clone(),
-        trust_admins: trust,
-    };
+    let file = |name: String| dir.path().join(name);
+    let tls =
+        TlsConfig::new(file(format!("{name}.relay.pem")), file(format!("{name}.relay.key")), file("ca.pem".into()));
     Credentials::load(&tls, Now::new(|| NOW)).unwrap()
 }
 
@@ -83,7 +78,7 @@ fn town(limits: AcceptLimits) -> Town {
     let authority = credentials.authority(site("site1"), [site("site2")]).unwrap();
     let door = TestDoor { authority, admitted: admitted_to, refused: refused_to };
     let stop = CancellationToken::new();
-    tokio::spawn(serve(endpoint, Arc::new(door), limits, stop.clone()));
+    tokio::spawn(serve(endpoint, Arc::new(door), Standing::default(), limits, stop.clone()));
     Town { dir, address, admitted, refused, stop, dialler: Dialler::new() }
 }
 
