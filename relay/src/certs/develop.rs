@@ -95,7 +95,7 @@ pub enum DevelopError {
     Make(#[from] rcgen::Error),
 }
 
-const AUTHORITY_DAYS: i64 = 3650;
+pub(super) const AUTHORITY_DAYS: i64 = 3650;
 const CERTIFICATE_DAYS: i64 = 730;
 
 /// Writes what is missing of what is wanted.
@@ -214,6 +214,14 @@ fn authority(dir: &Path, now: Timestamp, done: &mut Written) -> Result<Issuer<'s
         done.written.extend(<[PathBuf; 2]>::from(files));
         return Ok(Issuer::new(params, key));
     }
+    let issuer = issuer(dir)?;
+    done.kept.extend(<[PathBuf; 2]>::from(files));
+    Ok(issuer)
+}
+
+/// The authority that is there.
+pub(super) fn issuer(dir: &Path) -> Result<Issuer<'static, KeyPair>, DevelopError> {
+    let files = pair(dir, "ca");
     Identity::load(&files.0, &files.1)?;
     let certificate = certificates(&files.0, "certificate")?.remove(0);
     let path = files.0.clone();
@@ -222,14 +230,17 @@ fn authority(dir: &Path, now: Timestamp, done: &mut Written) -> Result<Issuer<'s
         .and_then(|pem| {
             KeyPair::from_pem(&pem).map_err(|source| DevelopError::Authority { path: path.clone(), source })
         })?;
-    let issuer = Issuer::from_ca_cert_der(&certificate, key);
-    done.kept.extend(<[PathBuf; 2]>::from(files));
-    issuer.map_err(|source| DevelopError::Authority { path, source })
+    Issuer::from_ca_cert_der(&certificate, key).map_err(|source| DevelopError::Authority { path, source })
+}
+
+/// A time as certificates have it.
+pub(super) fn moment(at: Timestamp) -> OffsetDateTime {
+    let seconds = i64::try_from(at.as_millis() / 1000).unwrap_or(i64::MAX);
+    OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
 fn params(name: &str, now: Timestamp, days: i64) -> CertificateParams {
-    let seconds = i64::try_from(now.as_millis() / 1000).unwrap_or(i64::MAX);
-    let now = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let now = moment(now);
     let mut params = CertificateParams::default();
     params.not_before = now.saturating_sub(Duration::hours(1));
     params.not_after = now.saturating_add(Duration::days(days));

@@ -2,11 +2,13 @@
 
 use std::{fs, path::Path, sync::Arc};
 
+use base64::prelude::{BASE64_STANDARD, Engine};
 use landbridge_protocol::{
     frame::ALPN_NODE,
     name::{NodeName, SiteName},
     time::{Millis, Timestamp},
 };
+use rustls_pki_types::{CertificateRevocationListDer, pem::PemObject};
 use tempfile::TempDir;
 
 use super::*;
@@ -210,4 +212,63 @@ fn other_files_and_other_peers_can_be_wanted_from_then_on() {
     let bad = Wanted { site: site("site3"), ..wanted(relay.authority.path()) };
     relay.reload_as(bad).unwrap_err();
     relay.reload().unwrap(); // what was refused is not wanted
+}
+
+#[test]
+fn what_an_authority_has_revoked_is_refused_from_then_on() {
+    let relay = Relay::start();
+    let dir = relay.authority.path();
+    let list = relay.files.path().join("revoked.pem");
+    let put_list = |from: &Path| fs::copy(from.join(REVOKED_FILE), &list).unwrap();
+    let chain =
+        |name: &str| Identity::load(&dir.join(format!("{name}.pem")), &dir.join(format!("{name}.key"))).unwrap().chain;
+    revoke(dir, &["site2.relay".into()], NOW).unwrap();
+    put_list(dir);
+    let mut wanted = wanted(relay.files.path());
+    wanted.tls.crls = vec![list.clone()];
+    let in_force = relay.held.reload_as(wanted).unwrap();
+    let dialled = in_force.authority().authorize_dialled(&chain("site2.relay"), site("site2"), NOW).unwrap_err();
+    assert_eq!(dialled.because, RefusedBecause::Revoked);
+    let of_node = |in_force: &InForce| in_force.authority().authorize(&chain("node11"), ALPN_NODE, NOW);
+    assert!(of_node(&in_force).is_ok());
+
+    revoke(dir, &["node11".into()], NOW).unwrap();
+    put_list(dir);
+    let in_force = relay.held.reload().unwrap();
+    assert_eq!(of_node(&in_force).unwrap_err().because, RefusedBecause::Revoked);
+    let dialled = in_force.authority().authorize_dialled(&chain("site2.relay"), site("site2"), NOW).unwrap_err();
+    assert_eq!(dialled.because, RefusedBecause::Revoked, "what was revoked before is so still");
+
+    // A list by nobody who is trusted takes nothing from anybody, and is worth a word.
+    let other = tempfile::tempdir().unwrap();
+    developed(other.path(), NOW);
+    revoke(other.path(), &["node11".into()], NOW).unwrap();
+    put_list(other.path());
+    let in_force = relay.held.reload().unwrap();
+    assert!(of_node(&in_force).is_ok());
+    assert!(in_force.warnings(NOW)[0].contains("revoked.pem is from no authority that is trusted"));
+
+    fs::write(&list, "no PEM").unwrap();
+    assert!(relay.refused().contains("there is no list of revoked certificates in"));
+    assert!(of_node(&relay.held.in_force()).is_ok());
+}
+
+#[test]
+fn a_list_in_the_name_of_a_trusted_authority_that_another_has_signed_is_refused() {
+    let relay = Relay::start();
+    let list = relay.authority.path().join(REVOKED_FILE);
+    revoke(relay.authority.path(), &[], NOW).unwrap();
+    let good = CertificateRevocationListDer::from_pem_file(&list).unwrap();
+    let mut bytes = good.to_vec();
+    *bytes.last_mut().unwrap() ^= 1; // in the signature
+    let authority = authorities(&relay.authority.path().join("ca.pem")).unwrap();
+    let signed = |bytes: &[u8]| super::revoked::inspect(bytes, &authority).unwrap().signed;
+    assert_eq!(signed(&good), super::revoked::Signed::ByAuthority);
+    assert_eq!(signed(&bytes), super::revoked::Signed::ByAnother);
+    let pem = format!("-----BEGIN X509 CRL-----\n{}\n-----END X509 CRL-----\n", BASE64_STANDARD.encode(&bytes));
+    fs::write(&list, pem).unwrap();
+    let mut wanted = wanted(relay.files.path());
+    wanted.tls.crls = vec![list];
+    let refused = relay.held.reload_as(wanted).unwrap_err().to_string();
+    assert!(refused.contains("is not signed by the authority that it names"), "{refused}");
 }

@@ -18,6 +18,7 @@ mod held_tests;
 #[cfg(test)]
 mod hostile;
 mod names;
+mod revoke;
 mod revoked;
 #[cfg(test)]
 mod tests;
@@ -28,4 +29,5 @@ pub use develop::{DevelopError, Development, Written, develop};
 pub use files::{CertsError, Identity, Trust, authorities, certificate_dates};
 pub use held::{Held, InForce, Next, Wanted};
 pub use names::{CertificateNames, Grant, NamesError, Role};
+pub use revoke::{REVOKED_FILE, revoke};
 pub use tls::{Credentials, Now};

@@ -78,11 +78,11 @@ pub(super) fn usable(list: &CertificateRevocationListDer<'static>, roots: &Arc<R
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Inspected {
     next_due: Option<Timestamp>,
-    signed: Signed,
+    pub(super) signed: Signed,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Signed {
+pub(super) enum Signed {
     /// By the trusted authority that it names.
     ByAuthority,
     /// Not by that.

@@ -7,7 +7,7 @@ use landbridge_protocol::name::{NodeName, SiteName};
 
 use super::{Exit, Failure, output::say};
 use crate::{
-    certs::{Development, develop},
+    certs::{Development, REVOKED_FILE, develop, revoke},
     clock::{Clock, SystemClock},
 };
 
@@ -18,16 +18,24 @@ pub(super) struct CertsArgs {
     #[arg(long, value_name = "DIR")]
     dir: PathBuf,
     /// A site: gets certificates for its relay and for its operators
-    #[arg(long = "site", value_name = "NAME", required = true, num_args = 1..)]
+    #[arg(long = "site", value_name = "NAME", required_unless_present = "revoke", num_args = 1..)]
     sites: Vec<SiteName>,
     /// A node: NAME where there is one site, SITE/NAME where there are more; again for each further site whose relay it may go
     /// to while its own is away
     #[arg(long = "node", value_name = "NAME", num_args = 1..)]
     nodes: Vec<String>,
+    /// Revokes the certificate NAME.pem of that directory, for relays that have its `ca.crl.pem` among their `tls.crls`
+    #[arg(long, value_name = "NAME", num_args = 1.., conflicts_with_all = ["sites", "nodes"])]
+    revoke: Vec<String>,
 }
 
 /// Makes the files and prints their names.
 pub(super) fn certs(args: &CertsArgs) -> Result<Exit, Failure> {
+    if !args.revoke.is_empty() {
+        revoke(&args.dir, &args.revoke, SystemClock.now()).map_err(|e| Failure::because(Exit::Usage, &e))?;
+        say!("wrote {}, which revokes {}", args.dir.join(REVOKED_FILE).display(), args.revoke.join(", "));
+        return Ok(Exit::Done);
+    }
     let nodes = args.nodes.iter().map(|text| node(text, &args.sites)).collect::<Result<Vec<_>, _>>()?;
     let wanted = Development { dir: args.dir.clone(), sites: args.sites.clone(), nodes, now: SystemClock.now() };
     let made = develop(&wanted).map_err(|e| Failure::because(Exit::Usage, &e))?;
