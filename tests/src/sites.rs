@@ -34,6 +34,8 @@ pub struct Sites<const N: usize> {
     peers: [[String; N]; N],
     /// As what each site has each other one.
     known: [[Known; N]; N],
+    /// Further settings of each relay's `[tls]`.
+    tls: [String; N],
     relays: [Option<RelayProcess>; N],
 }
 
@@ -68,6 +70,7 @@ impl<const N: usize> Sites<N> {
             dialled: [ports; N],
             peers,
             known: [[Known::Peer; N]; N],
+            tls: array::from_fn(|_| String::new()),
             relays: array::from_fn(|_| None),
         };
         let site = |name: &str| SiteName::new(name).expect("a site's name");
@@ -161,6 +164,11 @@ impl<const N: usize> Sites<N> {
         differences.iter().map(|difference| difference.as_str().expect("in words").to_owned()).collect()
     }
 
+    /// Gives the relay of `at` further settings for its `[tls]`, once it is configured anew.
+    pub fn set_tls(&mut self, at: usize, settings: &str) {
+        self.tls[at] = settings.to_owned();
+    }
+
     /// Writes the configuration of a relay anew; a running one does not notice.
     pub fn configure(&self, at: usize, settings: &str) {
         let site = SITES[at];
@@ -174,10 +182,11 @@ impl<const N: usize> Sites<N> {
         });
         let text = format!(
             "site = \"{site}\"\nlisten = \"127.0.0.1:{}\"\nformer_sites = [{}]\n\n[store]\ndir = \"{site}.store\"\n\n[tls]\n\
-             certificate = \"certs/{site}.relay.pem\"\nkey = \"certs/{site}.relay.key\"\ntrust = \"certs/ca.pem\"\n\n\
+             certificate = \"certs/{site}.relay.pem\"\nkey = \"certs/{site}.relay.key\"\ntrust = \"certs/ca.pem\"\n{}\n\n\
              {}{settings}\n",
             self.ports[at],
             former.join(", "),
+            self.tls[at],
             peers.collect::<String>()
         );
         fs::write(self.config(at), text).expect("the test's directory is writable");

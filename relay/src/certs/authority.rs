@@ -200,7 +200,7 @@ fn soonest_end(chain: &[CertificateDer<'static>], now: Timestamp) -> Result<Time
     let mut soonest = Timestamp::from_millis(u64::MAX);
     for certificate in chain {
         let (_, end) = certificate_dates(certificate).map_err(unreadable)?;
-        if end > now {
+        if end >= now {
             soonest = soonest.min(end);
         }
     }

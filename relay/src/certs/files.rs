@@ -303,12 +303,12 @@ pub(super) fn all_of<T: PemObject>(path: &Path, what: &'static str) -> Result<Ve
     if found.is_empty() { Err(CertsError::Empty { what, path: path.into() }) } else { Ok(found) }
 }
 
-/// From when and until when a certificate is good.
+/// From when and until when a certificate is good: its first millisecond and its last, as the second that it names is its last.
 pub fn certificate_dates(certificate: &[u8]) -> Result<(Timestamp, Timestamp), NamesError> {
     let (_, certificate) =
         X509Certificate::from_der(certificate).map_err(|error| NamesError::Unreadable(error.to_string()))?;
     let validity = certificate.validity();
-    Ok((timestamp(&validity.not_before), timestamp(&validity.not_after)))
+    Ok((timestamp(&validity.not_before), timestamp(&validity.not_after).after(Millis::new(999))))
 }
 
 /// A time as certificates have it; what is before 1970 is 1970.

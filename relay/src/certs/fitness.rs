@@ -62,8 +62,8 @@ fn ends(path: &Path, end: Timestamp, now: Timestamp) -> Option<String> {
     }
 }
 
-/// A span of days, or of hours where there are few.
+/// A span of days, or of hours where there are few; to the next full hour, up or down.
 pub fn show_days(span: Millis) -> String {
-    let hours = span.get() / 3_600_000;
+    let hours = (span.get() + 1_800_000) / 3_600_000;
     if hours < 48 { format!("{hours} hours") } else { format!("{} days", hours / 24) }
 }

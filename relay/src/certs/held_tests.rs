@@ -226,7 +226,7 @@ fn what_an_authority_has_revoked_is_refused_from_then_on() {
     put_list(dir);
     let mut wanted = wanted(relay.files.path());
     wanted.tls.crls = vec![list.clone()];
-    let in_force = relay.held.reload_as(wanted).unwrap();
+    let in_force = relay.reload_as(wanted).unwrap();
     let dialled = in_force.authority().authorize_dialled(&chain("site2.relay"), site("site2"), NOW).unwrap_err();
     assert_eq!(dialled.because, RefusedBecause::Revoked);
     let of_node = |in_force: &InForce| in_force.authority().authorize(&chain("node11"), ALPN_NODE, NOW);
@@ -234,7 +234,7 @@ fn what_an_authority_has_revoked_is_refused_from_then_on() {
 
     revoke(dir, &["node11".into()], NOW).unwrap();
     put_list(dir);
-    let in_force = relay.held.reload().unwrap();
+    let in_force = relay.reload().unwrap();
     assert_eq!(of_node(&in_force).unwrap_err().because, RefusedBecause::Revoked);
     let dialled = in_force.authority().authorize_dialled(&chain("site2.relay"), site("site2"), NOW).unwrap_err();
     assert_eq!(dialled.because, RefusedBecause::Revoked, "what was revoked before is so still");
@@ -244,7 +244,7 @@ fn what_an_authority_has_revoked_is_refused_from_then_on() {
     developed(other.path(), NOW);
     revoke(other.path(), &["node11".into()], NOW).unwrap();
     put_list(other.path());
-    let in_force = relay.held.reload().unwrap();
+    let in_force = relay.reload().unwrap();
     assert!(of_node(&in_force).is_ok());
     assert!(in_force.warnings(NOW)[0].contains("revoked.pem is from no authority that is trusted"));
 
@@ -262,13 +262,13 @@ fn a_list_in_the_name_of_a_trusted_authority_that_another_has_signed_is_refused(
     let mut bytes = good.to_vec();
     *bytes.last_mut().unwrap() ^= 1; // in the signature
     let authority = authorities(&relay.authority.path().join("ca.pem")).unwrap();
-    let signed = |bytes: &[u8]| super::revoked::inspect(bytes, &authority).unwrap().signed;
-    assert_eq!(signed(&good), super::revoked::Signed::ByAuthority);
-    assert_eq!(signed(&bytes), super::revoked::Signed::ByAnother);
+    let signed = |bytes: &[u8]| super::revoked::inspect(bytes, &authority).unwrap().signer;
+    assert_eq!(signed(&good), super::revoked::Signer::Authority);
+    assert_eq!(signed(&bytes), super::revoked::Signer::Another);
     let pem = format!("-----BEGIN X509 CRL-----\n{}\n-----END X509 CRL-----\n", BASE64_STANDARD.encode(&bytes));
     fs::write(&list, pem).unwrap();
     let mut wanted = wanted(relay.files.path());
     wanted.tls.crls = vec![list];
-    let refused = relay.held.reload_as(wanted).unwrap_err().to_string();
+    let refused = relay.reload_as(wanted).unwrap_err().to_string();
     assert!(refused.contains("is not signed by the authority that it names"), "{refused}");
 }

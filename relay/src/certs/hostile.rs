@@ -83,8 +83,8 @@ proptest! {
             prop_assert!(read_list(&bytes).is_err());
         } else if bytes != list().0 && read_list(&bytes).is_ok() {
             // Only as the list of somebody else, who is trusted with nothing.
-            let signed_by_ours = revoked::Signed::ByAuthority;
-            prop_assert_ne!(revoked::inspect(&bytes, std::slice::from_ref(&list().1)).unwrap().signed, signed_by_ours);
+            let signed_by_ours = revoked::Signer::Authority;
+            prop_assert_ne!(revoked::inspect(&bytes, std::slice::from_ref(&list().1)).unwrap().signer, signed_by_ours);
         }
     }
 
@@ -111,8 +111,8 @@ proptest! {
 #[test]
 fn the_list_that_is_mutated_is_good() {
     read_list(&list().0).unwrap();
-    let signed = revoked::inspect(&list().0, std::slice::from_ref(&list().1)).unwrap().signed;
-    assert_eq!(signed, revoked::Signed::ByAuthority);
+    let signed = revoked::inspect(&list().0, std::slice::from_ref(&list().1)).unwrap().signer;
+    assert_eq!(signed, revoked::Signer::Authority);
 }
 
 #[test]

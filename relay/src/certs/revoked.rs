@@ -57,10 +57,10 @@ impl Revoked {
         trusted: &[CertificateDer<'_>],
     ) -> Result<(), CertsError> {
         let read = inspect(&list, trusted).map_err(|problem| CertsError::BadList { path: path.into(), problem })?;
-        match read.signed {
-            Signed::ByAuthority => {}
-            Signed::ByAnother => return Err(CertsError::ForeignList { path: path.into() }),
-            Signed::ByStranger => self.of_strangers.push(path.into()),
+        match read.signer {
+            Signer::Authority => {}
+            Signer::Another => return Err(CertsError::ForeignList { path: path.into() }),
+            Signer::Stranger => self.of_strangers.push(path.into()),
         }
         self.next_due.extend(read.next_due.map(|due| (path.to_path_buf(), due)));
         self.lists.push(list);
@@ -78,17 +78,17 @@ pub(super) fn usable(list: &CertificateRevocationListDer<'static>, roots: &Arc<R
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Inspected {
     next_due: Option<Timestamp>,
-    pub(super) signed: Signed,
+    pub(super) signer: Signer,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Signed {
-    /// By the trusted authority that it names.
-    ByAuthority,
-    /// Not by that.
-    ByAnother,
+pub(super) enum Signer {
+    /// The trusted authority that it names.
+    Authority,
+    /// Not that one.
+    Another,
     /// It names an authority that is not trusted: perhaps not any more.
-    ByStranger,
+    Stranger,
 }
 
 /// Reads a list, whatever its bytes.
@@ -97,7 +97,7 @@ pub(super) fn inspect(list: &[u8], trusted: &[CertificateDer<'_>]) -> Result<Ins
     if !rest.is_empty() {
         return Err("there is more after it".into());
     }
-    let mut signed = Signed::ByStranger;
+    let mut signer = Signer::Stranger;
     for authority in trusted {
         let (_, authority) = X509Certificate::from_der(authority).map_err(|error| error.to_string())?;
         if authority.subject() != read.issuer() {
@@ -105,10 +105,10 @@ pub(super) fn inspect(list: &[u8], trusted: &[CertificateDer<'_>]) -> Result<Ins
         }
         // Two authorities may have one name, as when one has got a new key.
         if read.verify_signature(authority.public_key()).is_ok() {
-            signed = Signed::ByAuthority;
+            signer = Signer::Authority;
             break;
         }
-        signed = Signed::ByAnother;
+        signer = Signer::Another;
     }
-    Ok(Inspected { next_due: read.next_update().as_ref().map(timestamp), signed })
+    Ok(Inspected { next_due: read.next_update().as_ref().map(timestamp), signer })
 }

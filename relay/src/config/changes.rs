@@ -304,14 +304,13 @@ name = "old"
                 old.replace("dir = \"store\"", "dir = \"other\"\nfsync = false").replace("\"a.pem\"", "\"b.pem\"");
             format!("listen_admin = \"127.0.0.1:5\"\n{new}[limits]\nmax_sessions = 5\nmax_requests = 5\n")
         });
-        assert_eq!(live, ["limits.max_requests: was 4096, is 5"]);
+        assert_eq!(live, ["tls.certificate: was a.pem, is b.pem", "limits.max_requests: was 4096, is 5"]);
         assert_eq!(
             restart,
             [
                 "listen_admin: was absent, is 127.0.0.1:5",
                 "store.dir: was store, is other",
                 "store.fsync: was true, is false",
-                "tls.certificate: was a.pem, is b.pem",
                 "limits.max_sessions: was 1024, is 5",
             ]
         );

@@ -39,7 +39,7 @@ struct Entry {
     shown: Arc<Shown>,
     /// The edition by which it was verified last; `None`: by none yet.
     edition: Option<u64>,
-    /// When the certificate ends.
+    /// The last moment at which the certificate is good.
     ends: Timestamp,
 }
 
@@ -102,7 +102,7 @@ impl Standing {
     pub async fn look(&self, authority: &Authority, now: Timestamp) -> Vec<Ended> {
         let due: Vec<(u64, Connection, Arc<Shown>)> = {
             let entries = self.entries();
-            let is_due = |entry: &Entry| entry.edition != Some(authority.edition()) || entry.ends <= now;
+            let is_due = |entry: &Entry| entry.edition != Some(authority.edition()) || entry.ends < now;
             let due = entries.by_number.iter().filter(|(_, entry)| is_due(entry));
             due.map(|(number, entry)| (*number, entry.connection.clone(), entry.shown.clone())).collect()
         };
