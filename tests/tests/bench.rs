@@ -74,6 +74,9 @@ async fn a_relay_that_runs_is_measured_and_keeps_only_what_was_its_own() {
     assert_eq!(of["relays"].as_array().map(Vec::len), Some(0), "{of}");
     assert_eq!(sites.command(0, &["size", "work"]).await.1.trim(), "1");
     assert_eq!(sites.command(0, &["get", "work", "mine"]).await.1, "kept");
+    let keep = ["get", "--profile", &profile, "--cache", "work", "--seconds", "1", "--keep"];
+    adds_up(&figures(dir.path(), &[&keep[..], &small].concat()).await);
+    assert_eq!(sites.command(0, &["size", "work"]).await.1.trim(), "301");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -84,6 +87,7 @@ async fn what_does_not_fit_is_refused_before_anything_runs() {
         (&["put", "--value-bytes", "7"], "8.."),
         (&["put", "--profile", "p.toml", "--cache", "work"], "p.toml"),
         (&["put", "--dir", "nowhere"], "nowhere"),
+        (&["put", "--keep"], "--profile"),
         (&["put", "--sites", "4"], "1..=3"),
     ] {
         let (code, out, err) = timeout(Duration::from_secs(10), bench(dir.path(), args)).await.expect("at once");

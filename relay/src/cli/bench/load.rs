@@ -18,8 +18,8 @@ use crate::cli::{Failure, connect};
 /// Entries of one request that fills, and requests of that kind under way.
 const FILL_BATCH: u64 = 500;
 const FILL_IN_FLIGHT: u64 = 16;
-/// A listener that has heard nothing for so long at the end has heard all there was.
-const SILENCE: Duration = Duration::from_secs(1);
+/// A listener that has heard nothing for so long at the end has heard all there was, though not of every put.
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// From when until when it counts.
 #[derive(Debug, Clone, Copy)]
@@ -197,7 +197,9 @@ impl Heard {
     pub(super) async fn end(mut self, puts: Counts, span: Span) -> Result<Counts, Failure> {
         let mut counts = Counts { errors: puts.errors, first_error: puts.first_error, ..Counts::new() };
         let mut heard = 0;
-        while let Ok(Some((stamp, at))) = tokio::time::timeout(SILENCE, self.events.recv()).await {
+        while heard < puts.operations
+            && let Ok(Some((stamp, at))) = tokio::time::timeout(SILENCE, self.events.recv()).await
+        {
             let stamp = stamp.map_err(|e| connect::failed(&e))?;
             if span.has(stamp) {
                 heard += 1;

@@ -89,6 +89,10 @@ pub(super) struct BenchArgs {
     /// With --profile: the cache to write keys `bench-…` to, which are removed at the end
     #[arg(long, value_name = "NAME", requires = "profile")]
     cache: Option<CacheName>,
+    /// With --profile: leave those keys there
+    #[arg(long, requires = "profile")]
+    #[serde(skip)]
+    keep: bool,
     /// With --profile: where the events of `event` are heard; at the same relay unless told otherwise
     #[arg(long, value_name = "FILE", requires = "profile")]
     #[serde(skip)]
@@ -159,7 +163,7 @@ async fn measure(args: &BenchArgs, mut own: Option<&mut Relays>) -> Result<Figur
         Some(listener) => listener.end(counts, span).await?,
         None => counts,
     };
-    if args.profile.is_some() {
+    if args.profile.is_some() && !args.keep {
         load.remove_all().await?;
     }
     let mut figures = Figures::new(args, counts, span);
