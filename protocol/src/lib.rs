@@ -7,6 +7,7 @@ pub mod blob;
 pub mod error;
 pub mod frame;
 pub mod name;
+mod pack;
 pub mod position;
 pub mod record;
 pub mod record_set;

@@ -13,12 +13,13 @@
 use std::collections::HashMap;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::{
     blob::{self, Blob},
     frame::MAX_BATCH_RECORDS,
     name::{CacheName, NodeName},
+    pack,
     record::{ClientId, Key, Kind, MAX_CONTEXT, Record, WriteToken},
     time::{Millis, Timestamp},
     version::{Clock, Origin, Version},
@@ -75,7 +76,8 @@ struct Tables {
     nodes: Vec<NodeName>,
 }
 
-#[derive(Serialize, Deserialize)]
+/// A record as it is read; [`Naming::row`] writes it.
+#[derive(Deserialize)]
 struct Row {
     cache: u16,
     key: Blob,
@@ -95,8 +97,15 @@ struct Row {
     value: Blob,
 }
 
+const ROW_FIELDS: u16 = 16;
+/// Bytes of a row besides its key, value and context, at most.
+const ROW_BYTES: usize = 96;
+/// A table's beginning is looked through, the rest is found by hash: mostly there is none.
+const NEAR: usize = 8;
+
 /// Gives each distinct thing a place in its table.
 struct Places<T> {
+    /// Of what lies beyond [`NEAR`].
     of: HashMap<T, u16>,
     table: Vec<T>,
     /// Where the thing asked for last is: neighbours in a log mostly share their cache, origin and node.
@@ -112,14 +121,18 @@ impl<T: std::hash::Hash + Eq + Clone> Places<T> {
         if self.table.get(usize::from(self.last)) == Some(thing) {
             return Ok(self.last);
         }
-        self.last = match self.of.get(thing) {
-            Some(at) => *at,
+        let near = self.table.iter().take(NEAR).position(|known| known == thing).map(|at| at as u16);
+        let far = || self.of.get(thing).copied().filter(|_| self.table.len() > NEAR);
+        self.last = match near.or_else(far) {
+            Some(at) => at,
             None => {
                 // the last place stays free, as a node's is one more on the wire
                 let at = u16::try_from(self.table.len()).ok().filter(|at| *at < u16::MAX);
                 let at = at.ok_or_else(|| too_many("names"))?;
+                if self.table.len() >= NEAR {
+                    self.of.insert(thing.clone(), at);
+                }
                 self.table.push(thing.clone());
-                self.of.insert(thing.clone(), at);
                 at
             }
         };
@@ -151,30 +164,32 @@ impl Naming {
         Ok(naming)
     }
 
-    /// The row of `r`, whose context takes the memory of a former row's.
-    fn row(&mut self, r: &Record, mut context: Vec<(u16, Clock)>) -> Result<Row, rmp_serde::encode::Error> {
-        context.clear();
+    /// Writes the row of `r`.
+    fn row(&mut self, r: &Record, into: &mut BytesMut) -> Result<(), rmp_serde::encode::Error> {
+        pack::array(ROW_FIELDS, into);
+        pack::uint(self.caches.place(&r.cache)?.into(), into);
+        pack::bytes(r.key.as_ref().map_or(&[], Key::as_bytes), into);
+        pack::uint(r.kind as u64, into);
+        pack::uint(r.version.clock.bits(), into);
+        pack::uint(self.origins.place(&r.version.origin)?.into(), into);
+        pack::uint(r.birth.clock.bits(), into);
+        pack::uint(self.origins.place(&r.birth.origin)?.into(), into);
+        pack::uint(r.deadline.map_or(0, Timestamp::as_millis), into);
+        pack::uint(r.max_idle.map_or(0, Millis::get), into);
+        pack::uint(r.token.map_or(0, |token| token.client.0), into);
+        pack::uint(r.token.map_or(0, |token| token.number), into);
+        let node = r.node.as_ref().map(|node| self.nodes.place(node)).transpose()?;
+        pack::uint(node.map_or(0, |at| u64::from(at) + 1), into);
+        pack::array(u16::try_from(r.context.len()).map_err(|_| too_many("origins"))?, into);
         for (origin, clock) in r.context.iter() {
-            context.push((self.origins.place(&origin)?, clock));
+            pack::array(2, into);
+            pack::uint(self.origins.place(&origin)?.into(), into);
+            pack::uint(clock.bits(), into);
         }
-        Ok(Row {
-            cache: self.caches.place(&r.cache)?,
-            key: Blob(r.key.clone().map(Key::into_bytes).unwrap_or_default()),
-            kind: r.kind,
-            clock: r.version.clock,
-            origin: self.origins.place(&r.version.origin)?,
-            birth_clock: r.birth.clock,
-            birth_origin: self.origins.place(&r.birth.origin)?,
-            deadline: r.deadline.map_or(0, Timestamp::as_millis),
-            max_idle: r.max_idle.map_or(0, Millis::get),
-            client: r.token.map_or(0, |token| token.client.0),
-            number: r.token.map_or(0, |token| token.number),
-            node: r.node.as_ref().map_or(Ok(0), |node| self.nodes.place(node).map(|at| at + 1))?,
-            context,
-            checksum: r.checksum(),
-            flags: r.flags,
-            value: Blob(r.value.clone()),
-        })
+        pack::uint(r.checksum().into(), into);
+        pack::uint(r.flags.into(), into);
+        pack::bytes(&r.value, into);
+        Ok(())
     }
 }
 
@@ -187,17 +202,17 @@ pub fn encode<'a>(
     let count = u32::try_from(records.len()).ok().filter(|_| records.len() <= MAX_BATCH_RECORDS);
     let count = count.ok_or_else(|| too_many("records"))?;
     let mut naming = Naming::of(&records)?;
-    let mut writer = into.writer();
     let tables = (&naming.origins.table, &naming.caches.table, &naming.nodes.table);
-    rmp_serde::encode::write(&mut writer, &tables)?;
-    rmp_serde::encode::write(&mut writer, &count)?;
-    let mut context = Vec::new();
-    for record in records {
-        let row = naming.row(record, context)?;
-        rmp_serde::encode::write(&mut writer, &row)?;
-        context = row.context;
-    }
-    Ok(())
+    rmp_serde::encode::write(&mut into.writer(), &tables)?;
+    pack::uint(count.into(), into);
+    into.reserve(records.iter().map(|record| row_bytes(record)).sum());
+    records.into_iter().try_for_each(|record| naming.row(record, into))
+}
+
+/// The bytes of a record's row, at most.
+fn row_bytes(record: &Record) -> usize {
+    let key = record.key.as_ref().map_or(0, |key| key.as_bytes().len());
+    ROW_BYTES + key + record.value.len() + record.context.len() * 13
 }
 
 /// Reads what [`encode`] wrote; nothing may follow it. Keys and values share the memory of `bytes`.

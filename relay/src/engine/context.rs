@@ -33,7 +33,7 @@ use super::{
 };
 
 /// How the context of what is held is found. Not part of what is held: all are equal.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Parties(u16);
 
 impl Parties {
@@ -41,6 +41,11 @@ impl Parties {
     pub(crate) const NONE: Self = Self(0);
     /// It is to be read from the log.
     pub(crate) const LOGGED: Self = Self(u16::MAX);
+
+    /// Whether nothing has to be looked up for the context, as it is empty.
+    pub(crate) fn are_none(self) -> bool {
+        self.0 == Self::NONE.0
+    }
 }
 
 impl PartialEq for Parties {
@@ -58,6 +63,8 @@ impl Hash for Parties {
 pub(crate) struct PartySets {
     sets: Vec<Arc<[Origin]>>,
     numbers: BTreeMap<Arc<[Origin]>, Parties>,
+    /// What was asked for last: mostly the next is the same.
+    last: Parties,
 }
 
 impl PartySets {
@@ -66,14 +73,19 @@ impl PartySets {
         if context.is_empty() {
             return Parties::NONE;
         }
+        if context.iter().map(|(origin, _)| origin).eq(self.origins(self.last).iter().copied()) {
+            return self.last;
+        }
         let set: Arc<[Origin]> = context.iter().map(|(origin, _)| origin).collect();
         if let Some(known) = self.numbers.get(&set) {
+            self.last = *known;
             return *known;
         }
         let number = Parties(u16::try_from(self.sets.len() + 1).unwrap_or(u16::MAX));
         if number.0 < Parties::LOGGED.0 {
             self.sets.push(set.clone());
             self.numbers.insert(set, number);
+            self.last = number;
         }
         number
     }
@@ -109,18 +121,20 @@ impl Group<'_> {
     pub(crate) fn context_over(&self, held: Option<&Slot>, read: &dyn Records) -> Result<Vector, Refusal> {
         let Some(held) = held else { return Ok(Vector::new()) };
         let own = self.own_origin();
-        if held.parties.0 == Parties::NONE.0 && held.version.origin == own {
+        if held.parties.are_none() && held.version.origin == own {
             return Ok(Vector::new());
         }
         let mut context = self.context_held(held, read)?;
-        context.raise(held.version.origin, self.core.seen.clock(&held.version.origin).max(held.version.clock));
+        if held.version.origin != own {
+            context.raise(held.version.origin, self.core.seen.clock(&held.version.origin).max(held.version.clock));
+        }
         Ok(bounded(context, &own))
     }
 
     /// The context of what is held, or one that says more and is as true by now.
     pub(crate) fn context_held(&self, held: &Slot, read: &dyn Records) -> Result<Vector, Refusal> {
         match held.parties {
-            parties if parties.0 == Parties::NONE.0 => Ok(Vector::new()),
+            parties if parties.are_none() => Ok(Vector::new()),
             parties if parties.0 == Parties::LOGGED.0 => Ok(self.record(held.sequence, read)?.context),
             parties => {
                 let origins = self.base.index.party_sets().origins(parties).iter();

@@ -113,6 +113,11 @@ impl<'a> Group<'a> {
         }
     }
 
+    /// Makes room for so many commands.
+    pub fn expect(&mut self, commands: usize) {
+        self.records.reserve(commands);
+    }
+
     /// Decides one command. A refused one leaves nothing behind.
     pub fn step(&mut self, command: Command, read: &dyn Records) -> Decided {
         // The others refuse, if at all, before they stage anything.

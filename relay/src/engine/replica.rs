@@ -299,7 +299,8 @@ impl Replica {
             for (key, slot) in change.keys {
                 let old = match slot {
                     Some(mut slot) => {
-                        if let Some(record) = record_at(records, slot.sequence) {
+                        let has_context = !slot.parties.are_none();
+                        if has_context && let Some(record) = record_at(records, slot.sequence) {
                             slot.parties = self.index.parties_of(record, &staged.core.seen);
                         }
                         self.index.insert(&cache, &key, &slot)

@@ -15,7 +15,7 @@
 //! A chunk is a record set of the protocol with some tens of records, so that reading one record does not decode the commit. A
 //! `Forgotten` is kept as a record that has only cache and key; the top bit of its place tells it from a tombstone.
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use landbridge_protocol::{
     position::Sequence,
     record::{Kind, Record},
@@ -32,6 +32,8 @@ const FIXED_BYTES: usize = 36;
 const FORGOTTEN: u64 = 1 << 63;
 const CHUNK_RECORDS: usize = 32;
 const CHUNK_BYTES: usize = 64 * 1024;
+/// Of a record besides key and value, with its share of its chunk's tables: what is set aside for it.
+const RECORD_BYTES: usize = 128;
 
 /// Bytes that are no commit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -59,32 +61,36 @@ pub fn encode(commit: &Commit) -> Bytes {
     debug_assert!(records.windows(2).all(|pair| pair[0].0 < pair[1].0), "records are in order");
     debug_assert!(records.iter().all(|(sequence, _)| (header.first..=header.last).contains(sequence)));
     let header_bytes = rmp_serde::to_vec_named(header).expect("writing numbers and text to memory does not fail");
-    let chunks: Vec<(usize, BytesMut)> = chunks(records).map(|chunk| (chunk.len(), encode_chunk(chunk))).collect();
-    let payload: usize = chunks.iter().map(|(_, bytes)| bytes.len()).sum();
-    let mut out = Vec::with_capacity(FIXED_BYTES + header_bytes.len() + records.len() * 8 + chunks.len() * 8 + payload);
-    out.extend_from_slice(&[0; 4]);
-    out.extend_from_slice(&COMMIT_FORMAT.to_be_bytes());
-    out.extend_from_slice(&[0; 2]);
-    out.extend_from_slice(&header.first.get().to_be_bytes());
-    out.extend_from_slice(&header.last.get().to_be_bytes());
+    let chunks: Vec<_> = chunks(records).collect();
+    let tables = records.len() * 8 + chunks.len() * 8;
+    let payload: usize = records.iter().map(|(_, record)| about_bytes(record)).sum();
+    let mut out = BytesMut::with_capacity(FIXED_BYTES + header_bytes.len() + tables + payload);
+    out.put_bytes(0, 4);
+    out.put_u16(COMMIT_FORMAT);
+    out.put_u16(0);
+    out.put_u64(header.first.get());
+    out.put_u64(header.last.get());
     for length in [header_bytes.len(), records.len(), chunks.len()] {
-        out.extend_from_slice(&length32(length));
+        out.put_u32(length32(length));
     }
-    out.extend_from_slice(&header_bytes);
+    out.put_slice(&header_bytes);
     for (sequence, record) in records {
         let mark = if matches!(record, LogRecord::Forgotten { .. }) { FORGOTTEN } else { 0 };
-        out.extend_from_slice(&(sequence.get() | mark).to_be_bytes());
+        out.put_u64(sequence.get() | mark);
     }
-    for (count, bytes) in &chunks {
-        out.extend_from_slice(&length32(*count));
-        out.extend_from_slice(&length32(bytes.len()));
-    }
-    for (_, bytes) in &chunks {
-        out.extend_from_slice(bytes);
+    let table = out.len();
+    out.put_bytes(0, chunks.len() * 8);
+    for (number, chunk) in chunks.into_iter().enumerate() {
+        let start = out.len();
+        encode_chunk(chunk, &mut out);
+        let length = length32(out.len() - start);
+        let mut entry = &mut out[table + number * 8..];
+        entry.put_u32(length32(chunk.len()));
+        entry.put_u32(length);
     }
     let checksum = crc32fast::hash(&out[4..]);
-    out[..4].copy_from_slice(&checksum.to_be_bytes());
-    out.into()
+    (&mut out[..4]).put_u32(checksum);
+    out.freeze()
 }
 
 /// The commit of these bytes, all of it checked.
@@ -222,15 +228,24 @@ fn chunks(records: &[(Sequence, LogRecord)]) -> impl Iterator<Item = &[(Sequence
     })
 }
 
-fn encode_chunk(chunk: &[(Sequence, LogRecord)]) -> BytesMut {
-    let stand_ins: Vec<Option<Record>> = chunk.iter().map(|(_, record)| stand_in(record)).collect();
-    let records = chunk.iter().zip(&stand_ins).map(|((_, record), stand_in)| match (record, stand_in) {
-        (LogRecord::Record(record), _) => record,
-        (LogRecord::Forgotten { .. }, stand_in) => stand_in.as_ref().expect("made above for just these"),
+/// Bytes that a record takes in a commit, about; seldom fewer than it does.
+fn about_bytes(record: &LogRecord) -> usize {
+    match record {
+        LogRecord::Record(Record { key, value, .. }) => {
+            RECORD_BYTES + key.as_ref().map_or(0, |key| key.as_bytes().len()) + value.len()
+        }
+        LogRecord::Forgotten { key, .. } => RECORD_BYTES + key.as_bytes().len(),
+    }
+}
+
+fn encode_chunk(chunk: &[(Sequence, LogRecord)], into: &mut BytesMut) {
+    let stand_ins: Vec<Record> = chunk.iter().filter_map(|(_, record)| stand_in(record)).collect();
+    let mut stand_ins = stand_ins.iter();
+    let records = chunk.iter().map(|(_, record)| match record {
+        LogRecord::Record(record) => record,
+        LogRecord::Forgotten { .. } => stand_ins.next().expect("made above for just these"),
     });
-    let mut bytes = BytesMut::new();
-    record_set::encode(records, &mut bytes).expect("a chunk has few records, and writing to memory does not fail");
-    bytes
+    record_set::encode(records, into).expect("a chunk has few records, and writing to memory does not fail");
 }
 
 fn stand_in(record: &LogRecord) -> Option<Record> {
@@ -240,8 +255,8 @@ fn stand_in(record: &LogRecord) -> Option<Record> {
     Some(Record::bare(cache.clone(), Some(key.clone()), Kind::Tombstone, none))
 }
 
-fn length32(length: usize) -> [u8; 4] {
-    u32::try_from(length).expect("a commit is bounded far below 4 GiB").to_be_bytes()
+fn length32(length: usize) -> u32 {
+    u32::try_from(length).expect("a commit is bounded far below 4 GiB")
 }
 
 #[cfg(test)]

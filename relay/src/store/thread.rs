@@ -383,7 +383,8 @@ impl Worker {
         if let (true, Some(Err(refusal))) = (answers.is_empty(), stepped.decided.first()) {
             tracing::error!(%refusal, "housekeeping failed");
         }
-        for (answer, decided) in answers.into_iter().zip(stepped.decided) {
+        // The last first: one who waits for several in turn sleeps until the first is there, and finds the others.
+        for (answer, decided) in answers.into_iter().zip(stepped.decided).rev() {
             // Who asked may have gone; the command stands all the same.
             drop(answer.send(decided));
         }

@@ -113,6 +113,7 @@ impl Writer {
         let (decided, staged) = {
             let replica = self.replica.read().unwrap_or_else(|poisoned| poisoned.into_inner());
             let mut group = replica.begin_after(self.flying.iter().map(|group| &group.staged), now);
+            group.expect(commands.len());
             let decide = |command: Command| match full && needs_room(&command) {
                 true => {
                     self.metrics.bound_hit(Bound::FreeBytes);
