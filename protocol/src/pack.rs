@@ -1,5 +1,5 @@
-//! MessagePack written by hand, for what is written once for each record: by way of serde a record's row took several times
-//! as long. Numbers and lengths take their shortest form, as rmp-serde gives them.
+//! MessagePack written by hand, for what is written once for each record: it goes to its place in one copy, without a clone
+//! of key and value. Numbers and lengths take their shortest form, as rmp-serde gives them.
 
 use bytes::{BufMut, BytesMut};
 
