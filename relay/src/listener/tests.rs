@@ -35,8 +35,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Every record ever appended, and the newest of each key.
 pub(super) struct Log {
     origin: Origin,
-    /// A run that ended badly, and its last sequence.
-    former: Option<(Origin, Sequence)>,
+    /// Runs that ended badly, and their last sequences: those that wrote something.
+    formers: Vec<(Origin, Sequence)>,
     messages: bool,
     records: Mutex<Vec<Record>>,
     published: watch::Sender<Published>,
@@ -67,15 +67,19 @@ impl Log {
     fn built(origin: Origin) -> Self {
         let published = watch::Sender::new(Published { head: Sequence::ZERO, seen: Vector::new(), lacks: Vec::new() });
         let (records, dropped) = (Mutex::default(), Mutex::default());
-        Self { origin, former: None, messages: false, records, published, dropped }
+        Self { origin, formers: Vec::new(), messages: false, records, published, dropped }
     }
 
     /// The same log in the next run, this one having been killed.
     pub(super) fn killed(&self, run: u64) -> Arc<Self> {
         let published = self.published.borrow().clone();
+        let mut formers = self.formers.clone();
+        if self.formers.last().map_or(Sequence::ZERO, |(_, end)| *end) < published.head {
+            formers.push((self.origin, published.head));
+        }
         Arc::new(Self {
-            origin: origin(run),
-            former: Some((self.origin, published.head)),
+            origin: Origin { run: RunId(run), ..self.origin },
+            formers,
             messages: self.messages,
             records: Mutex::new(self.after(0)),
             published: watch::Sender::new(published),
@@ -145,6 +149,11 @@ impl Log {
         self.published.borrow().seen.clone()
     }
 
+    /// G grows: of a store that is filled by those that let them go.
+    pub(super) fn inherit(&self, dropped: &Vector) {
+        self.dropped.lock().unwrap().join(dropped);
+    }
+
     /// Lets a tombstone go.
     pub(super) fn drop_tombstone(&self, version: Version) {
         self.dropped.lock().unwrap().raise(version.origin, version.clock);
@@ -175,12 +184,13 @@ impl Feed for Log {
     }
 
     fn had(&self, of: &Origin, sequence: Sequence) -> bool {
-        let former = self.former.is_some_and(|(run, end)| run == *of && sequence <= end);
-        former || (*of == self.origin && sequence <= self.published.borrow().head)
+        let former = self.formers.iter().find(|(run, _)| run == of);
+        former.is_some_and(|(_, end)| sequence <= *end)
+            || (*of == self.origin && sequence <= self.published.borrow().head)
     }
 
     fn former(&self) -> Option<(Origin, Sequence)> {
-        self.former
+        self.formers.last().copied()
     }
 
     fn replicates(&self, _: &CacheName, site: SiteName) -> bool {
