@@ -14,7 +14,7 @@ use landbridge_protocol::{
     name::{NodeName, SiteName},
     time::{Millis, Timestamp},
 };
-use landbridge_relay::certs::{Development, REVOKED_FILE, develop, revoke};
+use landbridge_relay::certs::{Development, REVOKED_FILE, certificate_dates, develop, revoke};
 use landbridge_tests::{
     load::until_equal,
     metrics::{scrape, total},
@@ -146,13 +146,26 @@ async fn a_renewed_certificate_is_shown_to_who_comes_and_disturbs_nobody_who_is_
     links_stream(&sites).await;
     let own = certs(&sites).join("site1.relay.pem");
     assert_eq!(shown(&node).await, certificate(&own));
-    let renewed = others(&sites, "renewed", true, &[], now());
+    let renewed = others(&sites, "renewed", true, &[], now().after(Millis::from_secs(600)));
     put_pair(&renewed, &certs(&sites), "site1.relay");
     until("the renewed one to be shown", async || {
         (shown(&node).await == certificate(&renewed.join("site1.relay.pem"))).then_some(())
     })
     .await;
     assert_eq!(sites.status(1).await["links"][0]["state"], "streaming");
+    let (_, ends) = certificate_dates(&certificate(&own)).unwrap();
+    let renewed_ends = (ends.as_millis() / 1000) as f64;
+    let told = |of: &str| {
+        total(
+            &scrape(sites.port(0)),
+            "landbridge_certificate_expiry_timestamp_seconds",
+            &format!("certificate=\"{of}\""),
+        )
+    };
+    until_true("the metric to have both ends", || {
+        told("own") == renewed_ends && told("peer") > 0.0 && told("peer") < renewed_ends
+    })
+    .await;
     assert_eq!(session.close_reason(), None);
     assert_eq!([0, 1].map(|at| ended(&sites, at, "")), [0.0, 0.0]);
     // A link that is dialled from now on is dialled with it: the peer believes it.

@@ -120,6 +120,20 @@ pub struct Status {
     /// Sites that were decommissioned.
     #[serde(default)]
     pub former_sites: Vec<SiteName>,
+    /// When certificates end: the relay's own, the first of each role's authorities, and each peer's as it was shown last.
+    #[serde(default)]
+    pub certificates: Vec<CertificateReport>,
+}
+
+/// A certificate that ends some day.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateReport {
+    /// `own`, `trust_nodes`, `trust_peers`, `trust_admins` or `peer`.
+    pub certificate: String,
+    /// The site that it is of; for authorities that of the relay.
+    pub site: SiteName,
+    /// Its last moment.
+    pub ends: Timestamp,
 }
 
 /// A configuration that was taken over whole.

@@ -384,5 +384,10 @@ fn report(d: &mut Draw) -> admin::Report {
         site_view: d.text(),
         relay_view: d.text(),
         former_sites: d.many(3, Draw::site),
+        certificates: d.many(3, |d| admin::CertificateReport {
+            certificate: "trust_nodes".into(),
+            site: d.site(),
+            ends: d.wall(),
+        }),
     }))
 }

@@ -20,7 +20,7 @@ use super::{
     output::{self, bytes, span, table},
 };
 use crate::{
-    certs::{Credentials, Now},
+    certs::{Credentials, Now, fitness::show_days},
     clock::{Clock, SystemClock},
     config::{Limits, TlsConfig},
     transport::{DialError, Dialler, FrameReader, close_in_order, refusal_of},
@@ -179,6 +179,13 @@ pub(super) async fn status(to: &Target) -> Result<Exit, Failure> {
         say!("former sites {}", former.join(", "));
     }
     say!("nodes {}", status.site_view);
+    for own in status.certificates.iter().filter(|report| report.certificate == "own") {
+        let now = SystemClock.now();
+        match own.ends < now {
+            true => say!("certificate expired {} ago", show_days(now.since(own.ends))),
+            false => say!("certificate ends in {}", show_days(own.ends.since(now))),
+        }
+    }
     say!("");
     links(&status.links);
     say!("");

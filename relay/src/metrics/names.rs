@@ -117,6 +117,8 @@ metrics! {
         "A peer's wall clock less this relay's, as last heard, by peer.";
     DIFFERENCES = "landbridge_configuration_differences", Kind::Gauge, Count,
         "In how much a peer's configuration differs from this relay's where it must be equal, by peer.";
+    CERTIFICATE_ENDS = "landbridge_certificate_expiry_timestamp_seconds", Kind::Gauge, Seconds,
+        "When a certificate ends, in seconds since 1970, by certificate (own, the first of trust_nodes, trust_peers and trust_admins, peer as last shown) and site; days left: (this - time()) / 86400.";
     SITE_VIEW = "landbridge_site_view_members", Kind::Gauge, Count,
         "Nodes in the site view.";
     RELAY_VIEW = "landbridge_relay_view_members", Kind::Gauge, Count,

@@ -2,7 +2,7 @@
 
 use std::sync::PoisonError;
 
-use landbridge_protocol::frame::admin::{LinkReport, Status};
+use landbridge_protocol::frame::admin::{CertificateReport, LinkReport, Status};
 use metrics::Label;
 
 use super::{
@@ -40,6 +40,10 @@ impl Metrics {
         set(names::RELAY_VIEW, vec![], (1 + both_ways) as f64);
         for link in &status.links {
             self.observe_link(link);
+        }
+        for CertificateReport { certificate, site, ends } in &status.certificates {
+            let labels = vec![Label::new("certificate", certificate.clone()), Label::new("site", site.to_string())];
+            set(names::CERTIFICATE_ENDS, labels, (ends.as_millis() / 1000) as f64);
         }
         self.forget_gone(status);
     }
@@ -156,6 +160,11 @@ pub(crate) mod tests {
             site_view: "[node11|1] (1) [node11]".into(),
             relay_view: "[site1|1] (2) [site1, site2]".into(),
             former_sites: vec![],
+            certificates: vec![CertificateReport {
+                certificate: "own".into(),
+                site: site("site1"),
+                ends: landbridge_protocol::time::Timestamp::from_millis(1_800_000_000_999),
+            }],
         }
     }
 
@@ -226,6 +235,7 @@ pub(crate) mod tests {
             "landbridge_link_state{peer=\"site2\",state=\"faulted\"} 0",
             "landbridge_link_skew_seconds{peer=\"site2\"} -1.5",
             "landbridge_relay_view_members 2",
+            "landbridge_certificate_expiry_timestamp_seconds{certificate=\"own\",site=\"site1\"} 1800000000",
             "landbridge_configuration_differences{peer=\"site2\"} 1",
             "landbridge_requests_total{cache=\"sessions\",op=\"put\",outcome=\"done\"} 1",
             "landbridge_link_bytes_total{peer=\"site2\",direction=\"sent\"} 400",

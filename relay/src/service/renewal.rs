@@ -11,13 +11,14 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use landbridge_protocol::frame::admin::CertificateReport;
 use tokio::{
     sync::{Mutex, MutexGuard},
     time::{Instant, interval, sleep_until},
 };
 
 use crate::{
-    certs::{CertsError, Held, Next, Wanted},
+    certs::{CertsError, Held, Next, Role, Wanted},
     clock::Clock,
     metrics::Metrics,
     transport::Standing,
@@ -92,6 +93,22 @@ impl Renewal {
                 tracing::error!("certificates were not reloaded, and the former stay in force: {error}");
             }
         }
+    }
+
+    /// When what ends, for the operator.
+    pub(super) fn report(&self) -> Vec<CertificateReport> {
+        let in_force = self.held.in_force();
+        let own = in_force.wanted().site;
+        let report = |certificate: &str, site, ends| CertificateReport { certificate: certificate.into(), site, ends };
+        let mut reports = vec![report("own", own, in_force.not_after())];
+        for (role, setting) in [(Role::Node, "trust_nodes"), (Role::Peer, "trust_peers"), (Role::Admin, "trust_admins")]
+        {
+            reports.push(report(setting, own, in_force.trust_ends(role)));
+        }
+        let configured = &in_force.wanted().peers;
+        let peers = self.standing.peers().into_iter().filter(|(site, _)| configured.contains(site));
+        reports.extend(peers.map(|(site, ends)| report("peer", site, ends)));
+        reports
     }
 
     /// Closes the connections of those who would not be let in any more; how many.

@@ -89,6 +89,7 @@ impl Operated for Reporter {
             caches,
             site_view: show_view(&self.roster.view().borrow()),
             relay_view: show_view(&self.links.view().borrow()),
+            certificates: self.reloading.renewal.report(),
             former_sites: config.former_sites.clone(),
         }
     }
