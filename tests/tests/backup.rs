@@ -8,7 +8,7 @@ use landbridge_client::Client;
 use landbridge_tests::{
     load::{Load, contents, until_equal},
     patience::until,
-    sites::TwoSites,
+    sites::{ThreeSites, TwoSites},
 };
 
 const CACHE: &str = "sessions";
@@ -83,4 +83,41 @@ async fn a_restored_relay_lacks_nothing_and_revives_nothing() {
     })
     .await;
     assert_eq!(until_equal(&nodes, CACHE).await, 81, "nothing came back at site2 either");
+}
+
+/// While the restored site was away the others let go of the tombstones of what they removed, by force.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restored_relay_of_three_revives_nothing_whose_tombstones_were_dropped_by_force() {
+    let settings = "[replication]\ntombstone_min_age = \"0s\"\ntombstone_max_age = \"1s\"\nfill_wait = \"100ms\"\n";
+    let mut sites = ThreeSites::start_with(settings).await;
+    let nodes = sites.nodes().await;
+    for (at, node) in nodes.iter().enumerate() {
+        write(node, &format!("kept-{at}"), 20, "old").await;
+        write(node, &format!("gone-{at}"), 20, "old").await;
+    }
+    assert_eq!(until_equal(&nodes, CACHE).await, 120);
+    let dir = sites.store(0).with_file_name("backup").display().to_string();
+    sites.done(0, &["backup", "--dir", &dir]).await;
+    write(&nodes[0], "after", 20, "new").await;
+    assert_eq!(until_equal(&nodes, CACHE).await, 140);
+
+    sites.kill(0).await;
+    for at in 0..3 {
+        remove(&nodes[1 + at % 2], &format!("gone-{at}"), 20).await;
+    }
+    assert_eq!(until_equal(&nodes[1..], CACHE).await, 80);
+    for at in 1..3 {
+        until("the tombstones to be let go", async || (sites.tombstones(at, CACHE).await == 0).then_some(())).await;
+    }
+    let before = contents(&nodes[1], CACHE).await;
+    std::fs::remove_dir_all(sites.store(0)).unwrap();
+    let config = sites.config(0).display().to_string();
+    let (code, out, err) = sites.command(0, &["restore", "--config", &config, "--dir", &dir, "--json"]).await;
+    assert_eq!(code, Some(0), "{err}");
+    let told: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert!(told["through"].as_u64().is_some_and(|through| through > 0), "{out}");
+    sites.spawn(0);
+    sites.ready(0).await;
+    until("what the others hold", async || (contents(&nodes[0], CACHE).await == before).then_some(())).await;
+    assert_eq!(until_equal(&nodes, CACHE).await, 80, "nothing came back at the others either");
 }

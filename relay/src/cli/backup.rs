@@ -67,7 +67,7 @@ pub(super) async fn backup(to: &Target, dir: &Path) -> Result<Exit, Failure> {
 }
 
 /// Makes a relay's store of a backup.
-pub(super) fn restore(config: &Path, dir: &Path) -> Result<Exit, Failure> {
+pub(super) fn restore(config: &Path, dir: &Path, as_json: bool) -> Result<Exit, Failure> {
     let (watch, mut said) = (Stopwatch::start(), TELL_EVERY);
     let tell = |through: u64| {
         if watch.elapsed() >= said {
@@ -79,9 +79,11 @@ pub(super) fn restore(config: &Path, dir: &Path) -> Result<Exit, Failure> {
         let wrong = matches!(e, RestoreFailed::Config(_) | RestoreFailed::Open { .. });
         Failure::because(if wrong { Exit::Usage } else { Exit::Failed }, &e)
     })?;
-    say!(
-        "{} is restored through sequence {through}; start the relay, and its peers bring what came after",
-        store.display()
-    );
+    if as_json {
+        output::json(&json!({"store": store, "through": through}))?;
+    } else {
+        let next = "start the relay, and its peers bring what came after";
+        say!("{} is restored through sequence {through}; {next}", store.display());
+    }
     Ok(Exit::Done)
 }

@@ -127,6 +127,9 @@ enum Command {
         /// The directory that `backup` has filled
         #[arg(long, value_name = "D")]
         dir: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
     },
     #[command(flatten)]
     Remote(Remote),
@@ -326,7 +329,7 @@ fn run_command(cli: Cli) -> Result<Exit, Failure> {
         }
         Command::Check { config } => check::check(&config),
         Command::Certs(args) => certs::certs(&args),
-        Command::Restore { config, dir } => backup::restore(&config, &dir),
+        Command::Restore { config, dir, json } => backup::restore(&config, &dir, json),
         Command::Demo(args) => connect::block_on(demo::demo(args)),
         Command::Bench(args) => connect::block_on(bench::bench(args)),
         Command::Remote(remote) => connect::block_on(run_remote(remote)),
