@@ -11,9 +11,10 @@ use landbridge_tests::{
     hearer::Hearer,
     load::{Load, complete, contents, until_equal},
     metrics::{scrape, total},
-    patience::{until, until_true},
+    patience::{PATIENCE, until, until_true},
     sites::TwoSites,
 };
+use tokio::time::timeout;
 
 const SESSIONS: &str = "[[caches]]\nname = \"sessions\"\nmerge = \"remove_wins\"\n";
 
@@ -104,7 +105,7 @@ async fn a_cache_comes_changes_goes_and_comes_back_under_load() {
     let mut listener = carts.listen().start_raw().await.unwrap();
     let told = sites.reload(0, SESSIONS).await;
     assert!(told.contains("cache carts: removed"), "{told}");
-    let end = listener.next().await.unwrap().unwrap_err();
+    let end = timeout(PATIENCE, listener.next()).await.expect("the listener is told").unwrap().unwrap_err();
     assert_eq!(code_of(&end), Some(ErrorCode::UnknownCache));
     assert!(listener.next().await.is_none());
     assert_eq!(put(&nodes[0], "carts", "k", "1").await, Err(Some(ErrorCode::UnknownCache)));
