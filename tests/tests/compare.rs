@@ -15,9 +15,12 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{process::Command, time::timeout};
 
+fn bench() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../ops/bench")
+}
+
 fn compare(dir: &Path, args: &[&str]) -> Command {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ops/bench/compare");
-    let mut command = Command::new(path);
+    let mut command = Command::new(bench().join("compare"));
     command.args(args).current_dir(dir).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.env("XDG_CACHE_HOME", dir.join("cache")).kill_on_drop(true);
     command
@@ -46,6 +49,15 @@ fn processes(dir: &Path) -> usize {
         fs::read_to_string(entry.ok()?.path().join("cmdline")).ok()
     });
     lines.filter(|line| line.contains(&*dir.to_string_lossy())).count()
+}
+
+#[tokio::test]
+async fn what_it_works_out_is_right() {
+    let mut command = Command::new("python3");
+    command.args(["-B", "-m", "unittest"]).current_dir(bench()).stdin(Stdio::null()).kill_on_drop(true);
+    let (code, out, err) = ends(command).await;
+    assert_eq!(code, Some(0), "{out}{err}");
+    assert!(err.contains("Ran ") && !err.contains("Ran 0 "), "{err}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

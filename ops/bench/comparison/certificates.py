@@ -1,8 +1,9 @@
 """An authority and one certificate for 127.0.0.1, for servers and for clients, by openssl."""
 
+import shutil
+
 from .errors import Missing
 from .processes import run
-import shutil
 
 EXTENSIONS = ("subjectAltName=IP:127.0.0.1,DNS:localhost", "extendedKeyUsage=serverAuth,clientAuth")
 

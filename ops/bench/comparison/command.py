@@ -176,6 +176,8 @@ def measured(peer, workload, args):
                 figures = peer.memory(workload.keys) if workload.kind == "memory" else peer.load(workload, args.seconds)
             if figures.get("p50_us") == 0:
                 raise Failed(f"nothing was done: {figures}")
+            if figures.get("errors"):
+                peer.context.say(f"{peer.name}: {workload.name}: {figures['errors']} errors; the first: {figures.get('first_error')}")
             return {"figures": figures}
         except (Failed, OSError, ValueError) as error:
             peer.context.say(f"{peer.name}: {workload.name}: {error}")

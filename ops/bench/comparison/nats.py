@@ -67,6 +67,9 @@ class Nats(Peer):
 
     def fill(self, keys):
         self.generate("fill", FILL_SECONDS, "--keys", keys)
+
+    def flush_each(self):
+        """Starts the servers anew as they are measured."""
         for at in reversed(range(self.sites)):
             self.configure(at, "always")
             self.servers[at].stop()
@@ -82,6 +85,7 @@ class Nats(Peer):
 
     def load(self, workload, seconds):
         self.fill(workload.keys)
+        self.flush_each()
         args = ["--seconds", seconds, "--warmup", WARMUP_SECONDS, "--keys", workload.keys, "--value-bytes", VALUE_BYTES]
         if workload.kind == "event":
             args += ["--rate", workload.rate]
@@ -91,6 +95,7 @@ class Nats(Peer):
         return json.loads(self.generate(workload.kind, seconds + PATIENCE_SECONDS, *args))
 
     def restart_first(self):
+        self.configure(0, "always")
         self.servers[0].stop()
         begun = time.monotonic()
         self.servers[0] = self.server(0)
