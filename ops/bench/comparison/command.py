@@ -202,7 +202,8 @@ def tell(report, args, present):
             sys.stdout.write(text)
             return
         Path(args.json).write_text(text, encoding="utf-8")
-    print("\n".join(results.table(report["summary"], args.workloads, present)))
+    if present:
+        print("\n".join(results.table(report["summary"], args.workloads, present)))
     print(f"\nmedians of {args.rounds} rounds of {args.seconds} s; in brackets Landbridge's figure as a multiple of the peer's")
     for name, peer in report["peers"].items():
         print(f"{name}: " + (f"skipped: {peer['skipped']}" if "skipped" in peer else f"{peer['version']}; {peer['setup']}"))

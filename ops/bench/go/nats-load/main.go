@@ -109,7 +109,8 @@ func (of arguments) fill() error {
 	for number := range of.keys {
 		subject := "$KV." + bucket + "." + load.Key(number)
 		// One that fails is missing when they are counted.
-		if _, err := js.PublishAsync(subject, load.Value(epoch, epoch, of.valueBytes)); err != nil {
+		value, wait := load.Value(epoch, epoch, of.valueBytes), jetstream.WithStallWait(patience)
+		if _, err := js.PublishAsync(subject, value, wait); err != nil {
 			return fmt.Errorf("key %d of %d: %w", number, of.keys, err)
 		}
 	}
