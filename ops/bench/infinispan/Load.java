@@ -1,4 +1,6 @@
 import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.Locale;
 import java.util.Map;
@@ -6,6 +8,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ForkJoinPool;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
@@ -41,6 +44,7 @@ final class Load {
 
   private final Map<String, String> of;
   private final int keys;
+  private final byte[][] keyBytes;
   private final int valueBytes;
   private final int seconds;
   private final long epoch = System.nanoTime();
@@ -63,6 +67,8 @@ final class Load {
   private Load(Map<String, String> of) {
     this.of = of;
     keys = number("--keys", 100_000);
+    keyBytes = new byte[keys][];
+    Arrays.setAll(keyBytes, Load::made);
     valueBytes = number("--value-bytes", 256);
     seconds = number("--seconds", 10);
   }
@@ -99,8 +105,12 @@ final class Load {
     return cache.withDataFormat(bytes);
   }
 
-  private static byte[] key(int number) {
-    return String.format(Locale.ROOT, "bench-%010d", number).getBytes(java.nio.charset.StandardCharsets.US_ASCII);
+  private byte[] key(int number) {
+    return keyBytes[number];
+  }
+
+  private static byte[] made(int number) {
+    return String.format(Locale.ROOT, "bench-%010d", number).getBytes(StandardCharsets.US_ASCII);
   }
 
   private byte[] value() {
@@ -163,11 +173,16 @@ final class Load {
     }
     byte[] key = key(ThreadLocalRandom.current().nextInt(keys));
     CompletableFuture<byte[]> answer = put ? cache.putAsync(key, value()) : cache.getAsync(key);
-    answer.whenCompleteAsync((found, error) -> {
+    answer.whenComplete((found, error) -> {
       long now = System.nanoTime();
       Throwable missing = !put && error == null && found == null ? new IllegalStateException("no entry") : error;
       ended(missing, now - begun, within(now));
-      next(cache, put, left);
+      if (error == null) {
+        next(cache, put, left);
+      } else {
+        // What fails at once would call itself without end.
+        ForkJoinPool.commonPool().execute(() -> next(cache, put, left));
+      }
     });
   }
 
