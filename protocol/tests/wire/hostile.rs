@@ -126,11 +126,11 @@ fn a_length_is_believed_only_as_its_bytes_arrive() {
     assert!(matches!(codec.decode(&mut stream), Err(FrameError::TooShort(9))));
 }
 
-/// The most memory that this process has held, in KiB, as Linux counts it.
+/// The most memory that this process has set aside, used or not, in KiB, as Linux counts it.
 #[cfg(target_os = "linux")]
 fn peak_kib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmPeak:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
@@ -148,7 +148,8 @@ fn lengths_that_lie_set_no_memory_aside() {
         }
     }
     let grown = peak_kib() - before;
-    assert!(grown < 64 << 10, "frames of a few bytes took {grown} KiB");
+    // Each lie is of 4 GiB or more. What the threads of other tests reserve meanwhile, 64 MiB an arena, is in it.
+    assert!(grown < 1 << 20, "frames of a few bytes took {grown} KiB");
 }
 
 /// A vector is kept sorted; somebody who sends it backwards must not make that quadratic, nor one without end.
