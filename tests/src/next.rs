@@ -23,6 +23,14 @@ struct Edit {
     put: &'static str,
 }
 
+impl Edit {
+    fn applied(&self, text: &str) -> String {
+        let found = text.matches(self.find).count();
+        assert!(found == 1, "{}: {found} times, not once; adapt tests/src/next/edits.rs:\n{}", self.file, self.find);
+        text.replace(self.find, self.put)
+    }
+}
+
 /// The `landbridge` of the next version; built at the first call, which takes about as long as building the relay does.
 ///
 /// # Panics
@@ -65,10 +73,21 @@ fn mirror(top: &Path, copy: &Path, part: &Path) -> io::Result<()> {
     }
     let mut bytes = fs::read(from)?;
     for edit in EDITS.iter().filter(|edit| part == Path::new(edit.file)) {
-        let text = String::from_utf8(bytes).map_err(io::Error::other)?;
-        let found = text.matches(edit.find).count();
-        assert!(found == 1, "{}: {found} times, not once; adapt tests/src/next/edits.rs:\n{}", edit.file, edit.find);
-        bytes = text.replace(edit.find, edit.put).into_bytes();
+        bytes = edit.applied(&String::from_utf8(bytes).map_err(io::Error::other)?).into_bytes();
     }
     if fs::read(&to).ok().as_deref() == Some(&bytes) { Ok(()) } else { fs::write(to, bytes) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Seconds after a change that no longer fits, and not minutes.
+    #[test]
+    fn every_edit_fits_the_code_that_there_is() {
+        let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        for edit in EDITS {
+            edit.applied(&fs::read_to_string(top.join(edit.file)).unwrap());
+        }
+    }
 }
