@@ -64,11 +64,11 @@ fn watch_lag(ports: [u16; 3]) -> (watch::Sender<bool>, JoinHandle<f64>) {
 }
 
 /// What goes over the links of three sites while `per_second` puts a second are made at all three together for `span`, with
-/// that `forward_after`, until all are equal.
+/// that `forward_after`, until all are equal and `settle` has passed.
 ///
 /// # Panics
 /// When a put fails, or the sites don't become equal.
-pub async fn forwarding(forward_after: &str, per_second: u32, span: Duration) -> Traffic {
+pub async fn forwarding(forward_after: &str, per_second: u32, span: Duration, settle: Duration) -> Traffic {
     let sites = ThreeSites::start_with(&format!("[replication]\nforward_after = \"{forward_after}\"\n")).await;
     let nodes = sites.nodes().await;
     let before = traffic(&sites).await;
@@ -79,6 +79,7 @@ pub async fn forwarding(forward_after: &str, per_second: u32, span: Duration) ->
         load.await.expect("a load");
     }
     until_equal(&nodes, CACHE).await;
+    tokio::time::sleep(settle).await;
     stop.send_replace(true);
     let lag_seconds = watching.await.expect("the watch of the lag");
     let after = traffic(&sites).await;

@@ -124,7 +124,7 @@ fn lies(welcome: &Welcome) -> Vec<(&'static str, Vec<SenderToReceiver>, ErrorCod
     let claimed = |claim: Version| sent(batch(vec![good.clone()], &[claim]));
     let future = Start { after: through(1_000_000) };
     let gap = Batch { after: through(5), through: through(6), ..batch(vec![good.clone()], &[]) };
-    let beat = Heartbeat { wall: ahead(3600), past: Timestamp::ZERO, echo: Timestamp::ZERO };
+    let beat = Heartbeat { wall: ahead(3600), past: Timestamp::ZERO, echo: Timestamp::ZERO, seen: Vector::new() };
     vec![
         ("a batch out of order", sent(gap), ErrorCode::CursorMismatch),
         ("a cursor of the future", vec![SenderToReceiver::Start(future)], ErrorCode::CursorMismatch),

@@ -120,7 +120,7 @@ pub struct Ack {
 }
 
 /// Sent by both sides, also when idle.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Heartbeat {
     /// The wall clock of who sends it.
     pub wall: Timestamp,
@@ -128,6 +128,9 @@ pub struct Heartbeat {
     pub past: Timestamp,
     /// In an answer: the `wall` of the heartbeat that it answers; zero otherwise.
     pub echo: Timestamp,
+    /// In an answer: components of the receiver's V, those that it has not said on this stream; empty otherwise. What they
+    /// cover need not be passed on to it.
+    pub seen: Vector,
 }
 
 /// A reconcile begins; V as taken before the scan, and G.

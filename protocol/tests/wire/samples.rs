@@ -250,7 +250,9 @@ fn from_sender(kind: FrameKind, d: &mut Draw) -> SenderToReceiver {
             runs: d.many(3, Draw::origin),
             records: d.many(12, Draw::record),
         }),
-        FrameKind::Heartbeat => S::Heartbeat(peer::Heartbeat { wall: d.wall(), past: d.wall(), echo: d.wall() }),
+        FrameKind::Heartbeat => {
+            S::Heartbeat(peer::Heartbeat { wall: d.wall(), past: d.wall(), echo: d.wall(), seen: d.vector(5) })
+        }
         FrameKind::ReconcileBegin => {
             S::ReconcileBegin(peer::ReconcileBegin { seen: d.vector(5), dropped: d.vector(5), head: d.sequence() })
         }

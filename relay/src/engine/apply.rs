@@ -148,6 +148,13 @@ impl Group<'_> {
         Ok(Answer::Done)
     }
 
+    /// Out of band as in a handshake: nothing but what need not be sent goes by it.
+    pub(crate) fn reported(&mut self, peer: SiteName, run: RunId, seen: &Vector) -> Decided {
+        self.check_claims([seen])?;
+        self.present(&peer, run)?.seen.join(seen);
+        Ok(Answer::Done)
+    }
+
     pub(crate) fn lost(&mut self, peer: SiteName, incoming: bool) -> Decided {
         let report = self.peer(&peer)?;
         if incoming {

@@ -85,6 +85,15 @@ pub enum Command {
         /// Its cursor.
         through: Through,
     },
+    /// A peer's V, as it says in answers to this relay's link. Volatile: what it covers need not be sent.
+    Reported {
+        /// The receiver.
+        peer: SiteName,
+        /// Its run, from the stream's handshake.
+        run: RunId,
+        /// Components of its V.
+        seen: Vector,
+    },
     /// A reconcile from a peer begins.
     ReconcileBegin {
         /// The sender.
@@ -144,6 +153,7 @@ impl Command {
             | Command::Apply { .. }
             | Command::Heard { .. }
             | Command::Acknowledged { .. }
+            | Command::Reported { .. }
             | Command::Lost { .. }
             | Command::DropProposed { .. }
             | Command::EndRun => false,

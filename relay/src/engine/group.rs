@@ -142,6 +142,7 @@ impl<'a> Group<'a> {
             Command::Apply { peer, run, batch } => self.apply(peer, run, *batch, read),
             Command::Heard { peer, run, past, skew_ms } => self.heard(peer, run, past, skew_ms),
             Command::Acknowledged { peer, run, through } => self.acknowledged(peer, run, through),
+            Command::Reported { peer, run, seen } => self.reported(peer, run, &seen),
             Command::ReconcileBegin { peer, run, begin } => self.reconcile_begin(peer, run, begin),
             Command::ReconcileChunk { peer, run, chunk } => self.reconcile_chunk(peer, run, *chunk, read),
             Command::Lost { peer, incoming } => self.lost(peer, incoming),

@@ -7,6 +7,7 @@ use landbridge_protocol::{
     frame::{ALPN_NODE, ALPN_PEER, SenderToReceiver, peer::Heartbeat},
     name::SiteName,
     time::Timestamp,
+    vector::Vector,
 };
 use quinn::Endpoint;
 use rustls_pki_types::CertificateDer;
@@ -219,5 +220,5 @@ async fn a_full_queue_gives_the_frame_back_and_a_broken_stream_closes_it() {
 
 fn heartbeat(wall: u64) -> SenderToReceiver {
     let wall = Timestamp::from_millis(wall);
-    SenderToReceiver::Heartbeat(Heartbeat { wall, past: Timestamp::ZERO, echo: Timestamp::ZERO })
+    SenderToReceiver::Heartbeat(Heartbeat { wall, past: Timestamp::ZERO, echo: Timestamp::ZERO, seen: Vector::new() })
 }

@@ -49,7 +49,7 @@ async fn bytes(rate: u32, span: Duration) {
     println!("three sites, all links up, {rate} puts/s of 256 bytes for {} s", span.as_secs());
     let mut sums = Vec::new();
     for forward_after in ["off", "2s"] {
-        let sum = measure::forwarding(forward_after, rate, span).await;
+        let sum = measure::forwarding(forward_after, rate, span, Duration::ZERO).await;
         println!(
             "forward_after = {forward_after:>3}: {:.0} bytes in {:.0} batches with {:.0} records; greatest lag {:.2} s",
             sum.bytes, sum.batches, sum.records, sum.lag_seconds

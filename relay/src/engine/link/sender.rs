@@ -15,11 +15,12 @@ use landbridge_protocol::{
     error::{ErrorCode, Refusal},
     frame::{
         SenderToReceiver, check_version,
-        peer::{Ack, Heartbeat, Hello, Start, Welcome},
+        peer::{Ack, Hello, Start, Welcome},
     },
     name::SiteName,
     position::Through,
     time::Timestamp,
+    vector::Vector,
     version::Origin,
 };
 
@@ -96,6 +97,8 @@ pub struct Streaming {
     heard: Timestamp,
     beat: Option<Timestamp>,
     acknowledged: Option<Through>,
+    /// Of the peer's V, what the store is still to be told.
+    reported: Vector,
     proposed: Option<u64>,
     /// When a withheld record is to be passed on.
     due: Option<Timestamp>,
@@ -129,7 +132,7 @@ pub struct Sender {
 /// Of what decides what is sent: not when the peer was last heard.
 impl Hash for Streaming {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        (&self.stream, self.acknowledged, self.proposed, self.beat.is_some()).hash(state);
+        (&self.stream, self.acknowledged, &self.reported, self.proposed, self.beat.is_some()).hash(state);
     }
 }
 
@@ -178,7 +181,7 @@ impl Sender {
             SenderInput::Refused(refusal) => self.refused(&refusal, now),
             SenderInput::Welcome(welcome) => self.welcomed(welcome, replica, now),
             SenderInput::Ack(ack) => self.acknowledged(ack, now),
-            SenderInput::Heartbeat(heartbeat) => self.compare_clocks(&heartbeat, replica, now),
+            SenderInput::Heartbeat(heartbeat) => self.beat_answered(&heartbeat, replica, now),
             SenderInput::ReconcileAck { done } => self.reconciled(done, now),
             SenderInput::DropAnswer(answer) => {
                 if self.open_stream().is_some() {
@@ -415,8 +418,8 @@ impl Sender {
         self.lag.acknowledge(after.direct);
         self.lag.note(replica.head(), now);
         self.out.push_back(send(SenderToReceiver::Start(Start { after })));
-        let (beat, acknowledged, proposed, due) = (None, None, None, None);
-        let open = Streaming { stream, generation, heard: now, beat, acknowledged, proposed, due };
+        let (beat, acknowledged, reported, proposed, due) = (None, None, Vector::new(), None, None);
+        let open = Streaming { stream, generation, heard: now, beat, acknowledged, reported, proposed, due };
         self.state = State::Streaming(Box::new(open));
     }
 
@@ -432,16 +435,19 @@ impl Sender {
         if open.heard.after(config.silence) <= now {
             return self.broke("the peer has gone silent".into(), now);
         }
-        let former = open.generation != replica.generation();
-        if former || replica.report(&peer).is_none_or(|report| report.run != Some(open.stream.peer_run)) {
+        let (run, former) = (open.stream.peer_run, open.generation != replica.generation());
+        if former || replica.report(&peer).is_none_or(|report| report.run != Some(run)) {
             return self.anew(now);
         }
         open.stream.claim.note(replica.head(), replica.seen(), now);
         if owed == 0
             && let Some(through) = open.acknowledged.take()
         {
-            let run = open.stream.peer_run;
             return self.command(Command::Acknowledged { peer, run, through });
+        }
+        if owed == 0 && !open.reported.is_empty() {
+            let seen = std::mem::take(&mut open.reported);
+            return self.command(Command::Reported { peer, run, seen });
         }
         if let Some(proposal) = replica.proposal(&peer).filter(|proposal| open.proposed != Some(proposal.round)) {
             open.proposed = Some(proposal.round);
@@ -452,7 +458,7 @@ impl Sender {
             let own_sent =
                 open.stream.read >= replica.head() && !replica.held_back(&peer) && !replica.must_reconcile(&peer);
             let past = if own_sent { now } else { Timestamp::ZERO };
-            self.out.push_back(send(SenderToReceiver::Heartbeat(Heartbeat { wall: now, past, echo: Timestamp::ZERO })));
+            self.out.push_back(clocks::beat(now, past));
         }
         self.advance_content(replica, now);
     }

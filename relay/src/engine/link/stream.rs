@@ -160,7 +160,13 @@ impl Stream {
     /// Brings the claim up to date. While there is more to read it stays, as what comes next may stand for anything.
     pub(super) fn advance_claim(&mut self, replica: &Replica) {
         if self.read >= replica.head() {
-            self.claim.advance(replica.head(), self.withheld.values().map(|withheld| withheld.stands_from));
+            let head = replica.head();
+            self.claim.advance(head, self.withheld.values().map(|withheld| withheld.stands_from));
+            // Own records go at once: one of another site that waits holds them back only where it stands for an older one.
+            // Otherwise relays that wait for each other's V would all be told too late.
+            let stand =
+                self.withheld.iter().filter(|(at, withheld)| withheld.stands_from < **at || **at <= self.whole_from);
+            self.claim.advance_of(replica.origin(), head, stand.map(|(_, withheld)| withheld.stands_from));
         }
     }
 

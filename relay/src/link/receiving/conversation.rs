@@ -10,6 +10,7 @@ use landbridge_protocol::{
     },
     position::Cursor,
     time::Timestamp,
+    vector::Vector,
     version::RunId,
 };
 
@@ -39,6 +40,8 @@ pub(super) struct Conversation {
     peer: Arc<Peer>,
     queue: FrameQueue<ReceiverToSender>,
     commands: Pipeline<Note>,
+    /// Of this relay's V, what the sender has been told on this stream.
+    told: Vector,
 }
 
 /// What a command was given for.
@@ -59,7 +62,7 @@ enum Happened {
 
 impl Conversation {
     pub(super) fn new(shared: Arc<Shared>, peer: Arc<Peer>, queue: FrameQueue<ReceiverToSender>) -> Self {
-        Self { shared, peer, queue, commands: Pipeline::new() }
+        Self { shared, peer, queue, commands: Pipeline::new(), told: Vector::new() }
     }
 
     /// Takes in what the sender brings until the stream ends. An error is what the sender is told at the end.
@@ -129,6 +132,7 @@ impl Conversation {
         let run = hello.sender.run;
         let (cursor, cursor_digest) = self.introduce(hello.sender).await?;
         let receiver = self.introduction();
+        self.told = receiver.seen.clone();
         self.answer(ReceiverToSender::Welcome(Welcome { version, receiver, cursor, cursor_digest }))?;
         let Some(frame) = self.frame_in_time(frames).await? else { return Ok(()) };
         let SenderToReceiver::Start(start) = decode(&frame)? else {
@@ -219,13 +223,15 @@ impl Conversation {
     }
 
     /// Answers a heartbeat at once; what it says comes to the writer after the batches before it.
-    fn beat(&self, heartbeat: Heartbeat, run: RunId) -> Result<Command, Refusal> {
+    fn beat(&mut self, heartbeat: Heartbeat, run: RunId) -> Result<Command, Refusal> {
         let (peer, now) = (self.peer.site, self.shared.clock.now());
         let bound = self.shared.store.view(|replica| replica.config().max_clock_skew);
         let skew_ms = check_skew(peer, heartbeat.wall, now, bound).inspect_err(|_| {
             self.shared.metrics.bound_hit(Bound::ClockSkew);
         })?;
-        let echo = Heartbeat { wall: now, past: Timestamp::ZERO, echo: heartbeat.wall };
+        let seen = self.shared.store.view(|replica| replica.seen().beyond(&self.told));
+        self.told.join(&seen);
+        let echo = Heartbeat { wall: now, past: Timestamp::ZERO, echo: heartbeat.wall, seen };
         self.answer(ReceiverToSender::Heartbeat(echo))?;
         Ok(Command::Heard { peer, run, past: heartbeat.past, skew_ms })
     }

@@ -187,7 +187,8 @@ impl World {
             SenderToReceiver::Heartbeat(beat) => {
                 let skew_ms = 0;
                 self.step(to, Command::Heard { peer, run: run(has)?, past: beat.past, skew_ms })?;
-                let back = peer::Heartbeat { wall: self.now, past: Timestamp::ZERO, echo: beat.wall };
+                let seen = self.sites[to].replica.seen().clone();
+                let back = peer::Heartbeat { wall: self.now, past: Timestamp::ZERO, echo: beat.wall, seen };
                 Ok(Some(ReceiverToSender::Heartbeat(back)))
             }
             SenderToReceiver::ReconcileBegin(begin) => {
