@@ -239,6 +239,15 @@ impl<const N: usize> Sites<N> {
         self.relays[at].as_mut().unwrap_or_else(|| panic!("the relay of {} does not run", SITES[at]))
     }
 
+    /// Sends the running relay a signal, by its name without SIG.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub async fn signal(&self, at: usize, name: &str) {
+        let relay = self.relays[at].as_ref();
+        relay.unwrap_or_else(|| panic!("the relay of {} does not run", SITES[at])).signal(name).await;
+    }
+
     /// What a relay has logged so far, in all its runs.
     pub fn log(&self, at: usize) -> String {
         fs::read_to_string(self.config(at).with_extension("log")).unwrap_or_default()

@@ -50,7 +50,7 @@ async fn until_alike(sites: &TwoSites) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cache_comes_changes_goes_and_comes_back_under_load() {
-    let mut sites = TwoSites::start_with(SESSIONS).await;
+    let sites = TwoSites::start_with(SESSIONS).await;
     let nodes = sites.nodes().await;
     let heard = Hearer::start(&nodes[1], "sessions").await;
     let loads = [("a", 1), ("b", 2)]
@@ -83,7 +83,7 @@ async fn a_cache_comes_changes_goes_and_comes_back_under_load() {
 
     // At the other site by SIGHUP: what was written before it had the cache is there.
     sites.configure(1, &with_carts(""));
-    sites.relay(1).signal("HUP").await;
+    sites.signal(1, "HUP").await;
     until("the cache at site2", async || (put(&nodes[1], "carts", "after", "2").await.is_ok()).then_some(())).await;
     assert_eq!(until_equal(&nodes, "carts").await, 2);
     until_alike(&sites).await;
@@ -141,7 +141,7 @@ async fn a_cache_comes_changes_goes_and_comes_back_under_load() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_configuration_that_can_not_be_taken_over_is_refused_whole_and_the_old_one_stays() {
-    let mut sites = TwoSites::start_with(SESSIONS).await;
+    let sites = TwoSites::start_with(SESSIONS).await;
     let node = sites.node(0, "node11").await;
     put(&node, "sessions", "k", "1").await.unwrap();
     let told = sites.reload(0, SESSIONS).await;
@@ -167,7 +167,7 @@ async fn a_configuration_that_can_not_be_taken_over_is_refused_whole_and_the_old
 
     // The same by SIGHUP, with the words in the log.
     fs::write(sites.config(0), "site = ").unwrap();
-    sites.relay(0).signal("HUP").await;
+    sites.signal(0, "HUP").await;
     until_true("the log to tell", || sites.log(0).contains("the configuration is refused, and the old one stays"))
         .await;
     assert_eq!(value(&node, "sessions", "k").await, Some(Bytes::from_static(b"1")));

@@ -72,7 +72,10 @@ async fn a_third_site_is_added_filled_and_decommissioned_under_load() {
         (sites.differences(1, 0).await == ["site site3: not configured here, configured at site1"]).then_some(())
     })
     .await;
-    know(&mut sites, Known::Peer).await;
+    // The other by SIGHUP.
+    sites.set_known(1, 2, Known::Peer);
+    sites.configure(1, SETTINGS);
+    sites.signal(1, "HUP").await;
     until("no difference", async || sites.differences(0, 1).await.is_empty().then_some(())).await;
     sites.spawn(2);
     sites.ready(2).await;
@@ -140,8 +143,27 @@ async fn a_decommissioned_site_comes_back_as_it_was_and_wiped() {
     sites.configure(0, SETTINGS);
     let (code, _, err) = sites.command(0, &["reload"]).await;
     assert_eq!(code, Some(2));
-    assert!(err.contains("name it in `former_sites`"), "{err}");
+    let words = "site site3 is neither in `peers` nor in `former_sites`, and what it wrote is held here";
+    assert!(err.contains(words) && err.contains("name it in `former_sites`"), "{err}");
+    // A start takes it, and says so until it is mended: what is held is served, and peers that know the site take nothing.
+    let strange = async |sites: &ThreeSites| sites.status(0).await["warnings"].to_string().contains(words);
+    assert!(!strange(&sites).await);
+    sites.kill(0).await;
+    sites.spawn(0);
+    sites.ready(0).await;
+    until_true("the log to tell", || sites.log(0).contains(&format!("WARN landbridge_relay::service: {words}"))).await;
+    assert!(strange(&sites).await);
+    let (_, text, _) = sites.command(0, &["status"]).await;
+    assert!(text.contains(&format!("note: {words}")), "{text}");
+    assert_eq!(contents(&nodes[0], CACHE).await.len(), 2);
+    until("the link to say why", async || {
+        let link = sites.status(0).await["links"][0].clone();
+        let why = link["detail"].as_str().unwrap().to_owned();
+        (link["state"] == "faulted" && why.contains("site3, which is not configured")).then_some(())
+    })
+    .await;
     know(&mut sites, Known::Former).await;
+    assert!(!strange(&sites).await);
     nodes[0].raw(CACHE).unwrap().remove("removed").await.unwrap().unwrap();
     put(&nodes[2], "alone").await;
     until_no_tombstones(&sites).await;
@@ -174,11 +196,11 @@ async fn a_peer_that_has_moved_is_dialled_where_it_is() {
     until("the link to fail", async || (link(&sites).await["state"] != "streaming").then_some(())).await;
     sites.dial_through(0, 1, sites.port(1));
     sites.set_peer(0, 1, "max_bytes_per_second = \"1MiB\"");
-    let told = sites.reload(0, SETTINGS).await;
-    assert!(
-        told.contains("peer site2.address: was ") && told.contains("max_bytes_per_second: was off, is 1MiB"),
-        "{told}"
-    );
+    sites.configure(0, SETTINGS);
+    sites.signal(0, "HUP").await;
+    for told in ["peer site2.address: was ", "peer site2.max_bytes_per_second: was off, is 1MiB"] {
+        until_true(told, || sites.log(0).contains(&format!("configured anew: {told}"))).await;
+    }
     until("the link to stream", async || (link(&sites).await["state"] == "streaming").then_some(())).await;
     let nodes = sites.nodes().await;
     put(&nodes[0], "k").await;

@@ -123,6 +123,9 @@ pub struct Status {
     /// When certificates end: the relay's own, the first of each role's authorities, and each peer's as it was shown last.
     #[serde(default)]
     pub certificates: Vec<CertificateReport>,
+    /// What needs somebody's attention, in sentences.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 /// A certificate that ends some day.

@@ -391,5 +391,6 @@ fn report(d: &mut Draw) -> admin::Report {
             site: d.site(),
             ends: d.wall(),
         }),
+        warnings: d.many(3, Draw::text),
     }))
 }

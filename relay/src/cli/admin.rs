@@ -186,6 +186,7 @@ pub(super) async fn status(to: &Target) -> Result<Exit, Failure> {
             false => say!("certificate ends in {}", show_days(own.ends.since(now))),
         }
     }
+    status.warnings.iter().for_each(|warning| say!("note: {warning}"));
     say!("");
     links(&status.links);
     say!("");

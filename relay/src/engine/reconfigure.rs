@@ -42,8 +42,8 @@ pub enum Unfit {
     },
     /// Something that is held was written at that site.
     #[error(
-        "site {0} is neither in `peers` nor in `former_sites`, and what it wrote is held here: name it in `former_sites` to \
-         decommission it"
+        "site {0} is neither in `peers` nor in `former_sites`, and what it wrote is held here: put it back under \
+         `[[peers]]`, or name it in `former_sites` to decommission it"
     )]
     Stranger(SiteName),
     /// With those of which something is held.
@@ -65,8 +65,14 @@ impl Replica {
         unfit
     }
 
+    /// What a reload would refuse of the configuration that holds, as a start takes it all the same: sites whose writes are
+    /// held here and that it does not know.
+    pub fn strange(&self) -> Vec<Unfit> {
+        self.strangers(&self.config).into_iter().map(Unfit::Stranger).collect()
+    }
+
     /// Sites that wrote what is held here and that the configuration does not know.
-    pub fn strangers(&self, config: &ReplicaConfig) -> BTreeSet<SiteName> {
+    fn strangers(&self, config: &ReplicaConfig) -> BTreeSet<SiteName> {
         let claimed = self.core.seen.iter().chain(self.core.dropped.iter()).map(|(origin, _)| origin.site);
         let written = self.index.origins().iter().map(|origin| origin.site);
         let known: BTreeSet<SiteName> = config.sites().chain(config.former_sites.iter().copied()).collect();

@@ -212,6 +212,7 @@ mod tests {
         let (status, page) = fetch(relay.address, "GET /").await;
         assert!(status == 200 && page.contains("<td>sessions<td>remove_wins"), "{page}");
         assert!(page.contains("&lt;127.0.0.1:2&gt;"), "what others say is escaped: {page}");
+        assert!(page.contains("site site3 is not &lt;configured&gt;"), "{page}");
 
         relay.ready.store(false, Ordering::SeqCst);
         let (status, answer) = fetch(relay.address, "GET /health/ready").await;

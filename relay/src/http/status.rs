@@ -38,6 +38,9 @@ fn write_page(out: &mut String, status: &Status) -> fmt::Result {
         (false, Some(because)) => writeln!(out, "<p class=bad>Not ready: {}</p>", Text(because))?,
         (false, None) => writeln!(out, "<p class=bad>Not ready</p>")?,
     }
+    for warning in &status.warnings {
+        writeln!(out, "<p class=bad>{}</p>", Text(warning))?;
+    }
     let up = status.uptime_ms / 1000;
     writeln!(
         out,

@@ -165,6 +165,7 @@ pub(crate) mod tests {
                 site: site("site1"),
                 ends: landbridge_protocol::time::Timestamp::from_millis(1_800_000_000_999),
             }],
+            warnings: vec!["site site3 is not <configured>".into()],
         }
     }
 

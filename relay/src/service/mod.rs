@@ -274,6 +274,10 @@ async fn open(
     let store = tokio::task::spawn_blocking(move || Store::open(options, clock, metrics)).await??;
     let (live, dead) = store.log_bytes();
     tracing::info!(head = %store.view(|replica| replica.head().get()), live, dead, "the store is open");
+    // A relay that does not start serves nobody; this one is mended by a reload.
+    for strange in store.view(|replica| replica.strange()) {
+        tracing::warn!("{strange}; then `landbridge reload`. Until then peers that know it take nothing from here");
+    }
     Ok(store)
 }
 

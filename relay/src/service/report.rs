@@ -8,6 +8,7 @@ use landbridge_protocol::{
     frame::admin::{BackupPart, CacheReport, ConflictRecord, ConflictReport, Conflicts, LinkReport, Reloaded, Status},
     name::{CacheName, SiteName},
     record::{Kind, Record},
+    time::Timestamp,
     vector::Vector,
 };
 use tokio::{sync::watch, time::Instant};
@@ -91,6 +92,7 @@ impl Operated for Reporter {
             relay_view: show_view(&self.links.view().borrow()),
             certificates: self.reloading.renewal.report(),
             former_sites: config.former_sites.clone(),
+            warnings: self.warnings(now),
         }
     }
 
@@ -117,6 +119,12 @@ impl Reporter {
     /// The configuration that holds.
     pub(super) fn config(&self) -> Arc<RelayConfig> {
         self.reloading.config.borrow().clone()
+    }
+
+    fn warnings(&self, now: Timestamp) -> Vec<String> {
+        let strange = self.stock.store.view(|replica| replica.strange());
+        let certificates = self.reloading.renewal.held.in_force().warnings(now);
+        strange.iter().map(ToString::to_string).chain(certificates).collect()
     }
 
     fn cache(&self, cache: &CacheConfig) -> CacheReport {
