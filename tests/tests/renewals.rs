@@ -327,3 +327,73 @@ async fn a_peer_that_is_revoked_is_cut_off_both_ways_and_comes_back_with_another
     links_stream(&sites).await;
     assert_eq!(until_equal(&nodes, "sessions").await, 1);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn by_an_operators_word_certificates_are_renewed_refused_or_revoked_at_once() {
+    let mut sites = TwoSites::prepare("");
+    let certs = certs(&sites);
+    issue(&certs, &["lost", "stolen"], now());
+    sites.set_tls(0, "reload_every = \"off\"\n");
+    sites.configure(0, "");
+    sites.start_all().await;
+    let node = |name: &str| Stranger::new(&sites, 0, name, ALPN_NODE);
+    let undisturbed = join(&node("node11"), "node11").await;
+    let (lost, stolen) = (join(&node("lost"), "lost").await, join(&node("stolen"), "stolen").await);
+    let own = certs.join("site1.relay.pem");
+    let (_, text, _) = sites.command(0, &["status"]).await;
+    assert!(text.contains("certificate ends in 730 days\n") && !text.contains("note: "), "{text}");
+
+    // Renewed, though not for long: that is told where it is done, and in the status.
+    let begin = now().before(LIFE).after(Millis::from_secs(7 * 86_400 + 900));
+    let renewed = others(&sites, "renewed", true, &[], begin);
+    put_pair(&renewed, &certs, "site1.relay");
+    let told = sites.reload(0, "").await;
+    for file in ["key", "pem"].map(|end| certs.join(format!("site1.relay.{end}"))) {
+        assert!(told.contains(&format!("{}: read anew", file.display())), "{told}");
+    }
+    let soon = format!("note: the certificate {} ends in 7 days\n", own.display());
+    assert!(told.contains("2 changed") && told.contains(&soon), "{told}");
+    assert_eq!(shown(&node("node11")).await, certificate(&own));
+    let (_, text, _) = sites.command(0, &["status"]).await;
+    assert!(text.contains("certificate ends in 7 days\n") && text.contains(&soon), "{text}");
+
+    // One that is not the key's is refused with the reason, by either word, and the former stays.
+    put(&certs.join("site2.relay.pem"), &own);
+    let (code, out, err) = sites.command(0, &["reload"]).await;
+    assert_eq!((code, out.as_str()), (Some(2), ""), "{err}");
+    assert!(err.contains("the old one stays") && err.contains("site1.relay.key is not the key of the"), "{err}");
+    let refused = || sites.log(0).matches("the configuration is refused, and the old one stays").count();
+    until_true("the log to tell", || refused() == 1).await;
+    sites.signal(0, "HUP").await;
+    until_true("the log to tell", || refused() == 2).await;
+    assert_eq!(shown(&node("node11")).await, certificate(&renewed.join("site1.relay.pem")));
+    put(&renewed.join("site1.relay.pem"), &own);
+    assert!(sites.reload(0, "").await.contains("changes nothing"));
+
+    // Revoked by the command; the list is new to the relay, and grows.
+    let dir = certs.display().to_string();
+    let revoke = async |name: &str| {
+        let (code, out, err) = sites.command(0, &["certs", "--dir", &dir, "--revoke", name]).await;
+        assert_eq!(code, Some(0), "{err}");
+        assert!(out.contains(REVOKED_FILE) && out.contains(name), "{out}");
+    };
+    revoke("lost").await;
+    assert!(sites.reload(0, "").await.contains("changes nothing"), "it has no such list yet");
+    assert_eq!(lost.close_reason(), None);
+    let config = fs::read_to_string(sites.config(0)).unwrap();
+    let crls = format!("[tls]\ncrls = \"certs/{REVOKED_FILE}\"\n");
+    fs::write(sites.config(0), config.replace("[tls]\n", &crls)).unwrap();
+    let (_, told, err) = sites.command(0, &["reload"]).await;
+    assert!(told.contains("tls.crls: was [], is ["), "{told}{err}");
+    assert!(told.contains("connections closed, as their certificates are not good any more: 1"), "{told}");
+    assert_eq!(closed(&lost).await, ErrorCode::NameNotInCertificate);
+    assert_eq!(stolen.close_reason(), None);
+    revoke("stolen").await;
+    sites.signal(0, "HUP").await;
+    assert_eq!(closed(&stolen).await, ErrorCode::NameNotInCertificate);
+    assert!(stolen.close_reason().unwrap().to_string().contains("the certificate was revoked by its authority"));
+    assert_eq!(undisturbed.close_reason(), None);
+    until_true("both to be counted", || ended(&sites, 0, "role=\"node\",reason=\"revoked\"") == 2.0).await;
+    assert_eq!(ended(&sites, 0, ""), 2.0, "nobody else");
+    links_stream(&sites).await;
+}

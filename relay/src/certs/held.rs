@@ -47,15 +47,17 @@ impl Wanted {
 #[derive(Debug)]
 pub struct InForce {
     wanted: Wanted,
+    contents: Contents,
     credentials: Credentials,
     authority: Authority,
 }
 
 impl InForce {
-    fn read(wanted: Wanted, now: Now, edition: u64) -> Result<Self, CertsError> {
+    /// `contents` were looked at before: what is written meanwhile is a change.
+    fn read(wanted: Wanted, contents: Contents, now: Now, edition: u64) -> Result<Self, CertsError> {
         let credentials = Credentials::load(&wanted.tls, now)?;
         let authority = Authority::new(credentials.trust(), wanted.site, wanted.peers.clone(), edition)?;
-        Ok(Self { wanted, credentials, authority })
+        Ok(Self { wanted, contents, credentials, authority })
     }
 
     /// What is in force is what was wanted so.
@@ -139,6 +141,14 @@ struct Reading {
 pub struct Next {
     in_force: InForce,
     listening: Vec<(Endpoint, quinn::ServerConfig)>,
+    changed: Vec<PathBuf>,
+}
+
+impl Next {
+    /// The files that are in use already and have something else in them.
+    pub fn changed(&self) -> &[PathBuf] {
+        &self.changed
+    }
 }
 
 impl fmt::Debug for Held {
@@ -153,7 +163,7 @@ impl Held {
     pub fn load(wanted: Wanted, now: Now) -> Result<Self, CertsError> {
         let contents = Contents::of(&wanted.tls);
         let read = now.timestamp();
-        let in_force = InForce::read(wanted, now.clone(), 0)?;
+        let in_force = InForce::read(wanted, contents.clone(), now.clone(), 0)?;
         let reading = Mutex::new(Reading { listening: Vec::new(), contents, read, editions: 0 });
         Ok(Self(Arc::new(Cell { now, in_force: RwLock::new(Arc::new(in_force)), reading })))
     }
@@ -202,18 +212,18 @@ impl Held {
     }
 
     fn read_next(&self, reading: &mut Reading, wanted: Wanted) -> Result<Next, CertsError> {
-        // Before they are read: what is written meanwhile is a change.
         reading.contents = Contents::of(&wanted.tls);
         reading.read = self.0.now.timestamp();
         reading.editions += 1;
-        let in_force = InForce::read(wanted, self.0.now.clone(), reading.editions)?;
+        let in_force = InForce::read(wanted, reading.contents.clone(), self.0.now.clone(), reading.editions)?;
         in_force.check(reading.read)?;
         // What a dial would find out later.
         in_force.client(&[])?;
         let listening = reading.listening.iter();
         let listening = listening.map(|(endpoint, alpns)| Ok((endpoint.clone(), in_force.server(alpns)?)));
         let listening = listening.collect::<Result<_, CertsError>>()?;
-        Ok(Next { in_force, listening })
+        let changed = in_force.contents.changed_since(&self.in_force().contents);
+        Ok(Next { in_force, listening, changed })
     }
 
     fn reading(&self) -> MutexGuard<'_, Reading> {
@@ -222,7 +232,7 @@ impl Held {
 }
 
 /// What is in the files, to be compared.
-#[derive(PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Contents(Vec<(PathBuf, Result<Vec<u8>, io::ErrorKind>)>);
 
 impl Contents {
@@ -230,5 +240,12 @@ impl Contents {
         let digest = |bytes: Vec<u8>| ring::digest::digest(&ring::digest::SHA256, &bytes).as_ref().to_vec();
         let of = |path: &PathBuf| (path.clone(), fs::read(path).map(digest).map_err(|error| error.kind()));
         Self(tls.files().into_iter().map(of).collect())
+    }
+
+    /// The files that are in both, with something else in them.
+    fn changed_since(&self, former: &Self) -> Vec<PathBuf> {
+        let differs =
+            |(path, content): &&(PathBuf, _)| former.0.iter().any(|(known, before)| known == path && before != content);
+        self.0.iter().filter(differs).map(|(path, _)| path.clone()).collect()
     }
 }

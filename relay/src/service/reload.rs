@@ -85,12 +85,16 @@ impl Reloading {
         // Also where the configuration is the same: what its files hold may not be.
         let certificates = self.renewal.read(Wanted::of(&new)).await;
         let certificates = certificates.map_err(|error| refused(&told(vec![error.with_cause()])))?;
-        let changes = found.live.iter().map(Change::to_string).collect();
-        if found.is_empty() {
-            certificates.put_in_force().await;
+        let mut changes: Vec<String> = found.live.iter().map(Change::to_string).collect();
+        changes.extend(certificates.changed().iter().map(|path| format!("{}: read anew", path.display())));
+        let closed = if found.is_empty() {
+            certificates.put_in_force().await
         } else {
-            self.carry_out(new, certificates).await?;
-        }
+            self.carry_out(new, certificates).await?
+        };
+        changes.extend(
+            (closed > 0).then(|| format!("connections closed, as their certificates are not good any more: {closed}")),
+        );
         Ok(Reloaded { file: file.display().to_string(), changes, warnings })
     }
 
@@ -109,12 +113,12 @@ impl Reloading {
     }
 
     /// The writer first: it may still refuse, and nobody is let in before the store knows of it.
-    async fn carry_out(&self, new: RelayConfig, certificates: Prepared<'_>) -> Result<(), Refusal> {
+    async fn carry_out(&self, new: RelayConfig, certificates: Prepared<'_>) -> Result<usize, Refusal> {
         let generation = || self.store.view(|replica| replica.generation());
         let before = generation();
         self.store.submit(Command::Reconfigure(Box::new(settings::replica(&new)))).await?;
         self.terms.send_replace(Arc::new(Terms::new(&new.caches, new.limits.clone(), &self.metrics)));
-        certificates.put_in_force().await;
+        let closed = certificates.put_in_force().await;
         self.links.reconfigure(LinksChange {
             peers: settings::peers(&new),
             sender: settings::sender(&new),
@@ -122,7 +126,7 @@ impl Reloading {
             anew: generation() != before,
         });
         self.config.send_replace(Arc::new(new));
-        Ok(())
+        Ok(closed)
     }
 }
 

@@ -9,7 +9,7 @@
 //!  each second ─► look: whose certificate has ended since
 //! ```
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use landbridge_protocol::frame::admin::CertificateReport;
 use tokio::{
@@ -39,14 +39,23 @@ pub(super) struct Prepared<'r> {
 }
 
 impl Prepared<'_> {
-    /// Puts them in force, here and for every connection.
-    pub(super) async fn put_in_force(self) {
+    /// The files that are in use already and have something else in them.
+    pub(super) fn changed(&self) -> &[PathBuf] {
+        self.next.changed()
+    }
+
+    /// Puts them in force, here and for every connection; how many of these were closed by that.
+    pub(super) async fn put_in_force(self) -> usize {
         let Self { renewal, next, _turn } = self;
+        // Nobody else looks between the two, or what this closes would be counted there.
+        let alone = renewal.looking.lock().await;
         let in_force = renewal.held.put_in_force(next);
-        let closed = renewal.look().await;
+        let closed = renewal.look_alone(&alone).await;
+        drop(alone);
         let days_left = in_force.not_after().since(renewal.clock.now()).get() / 86_400_000;
         tracing::info!(days_left, closed, "certificates were reloaded");
         renewal.warn();
+        closed
     }
 }
 
@@ -87,7 +96,9 @@ impl Renewal {
         let read = blocking(&self.held, Held::read_if_changed).await.unwrap_or_else(|error| Some(Err(error)));
         match read {
             None => {}
-            Some(Ok(next)) => Prepared { renewal: self, next, _turn: turn }.put_in_force().await,
+            Some(Ok(next)) => {
+                Prepared { renewal: self, next, _turn: turn }.put_in_force().await;
+            }
             Some(Err(error)) => {
                 let error = error.with_cause();
                 tracing::error!("certificates were not reloaded, and the former stay in force: {error}");
@@ -113,7 +124,11 @@ impl Renewal {
 
     /// Closes the connections of those who would not be let in any more; how many.
     async fn look(&self) -> usize {
-        let _alone = self.looking.lock().await;
+        let alone = self.looking.lock().await;
+        self.look_alone(&alone).await
+    }
+
+    async fn look_alone(&self, _alone: &MutexGuard<'_, ()>) -> usize {
         let in_force = self.held.in_force();
         let ended = self.standing.look(in_force.authority(), self.clock.now()).await;
         for ended in &ended {
