@@ -224,8 +224,8 @@ impl Group<'_> {
         self.check_records(peer, &batch.records)
     }
 
-    /// Clocks, origins and caches of what a peer sends.
-    pub(crate) fn check_records(&self, peer: &SiteName, records: &[Record]) -> Result<(), Refusal> {
+    /// Clocks, origins and caches of what a peer sends; of the origins it takes note.
+    pub(crate) fn check_records(&mut self, peer: &SiteName, records: &[Record]) -> Result<(), Refusal> {
         for record in records {
             self.check_claim(&record.version.origin, record.version.clock)?;
             self.check_claim(&record.birth.origin, record.birth.clock)?;
@@ -246,11 +246,20 @@ impl Group<'_> {
         if self.base.index.caches_with(caches) > MAX_CACHES {
             return Err(Refusal::new(ErrorCode::ConfigMismatch, "more caches than a relay has"));
         }
-        let origins = records.iter().flat_map(|record| [&record.version.origin, &record.birth.origin]);
-        // Groups hold far fewer records than are left over here, so that the bound holds for a group as well.
-        if self.base.index.origins_with(origins) > MAX_ORIGINS / 2 {
+        self.take_origins(records)
+    }
+
+    /// Takes note of the origins that records bring in. What was decided and is not published counts as well, or a group
+    /// could take more than the index can number. What is known goes on where there is no room for more.
+    fn take_origins(&mut self, records: &[Record]) -> Result<(), Refusal> {
+        let named = records.iter().flat_map(|record| [record.version.origin, record.birth.origin]);
+        let index = &self.base.index;
+        let new: BTreeSet<Origin> =
+            named.filter(|origin| !index.knows(origin) && !self.origins.contains(origin)).collect();
+        if !new.is_empty() && index.origins().len() + self.origins.len() + new.len() > MAX_ORIGINS / 2 {
             return Err(Refusal::new(ErrorCode::ForeignOrigin, "more origins than this relay can tell apart"));
         }
+        self.origins.extend(new);
         Ok(())
     }
 

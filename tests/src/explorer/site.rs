@@ -142,7 +142,7 @@ impl Site {
         let mut replica = Replica::new(self.replica.config().clone(), run, now);
         if !self.log.is_empty() {
             for kept in &self.log.0 {
-                replica.replay(&kept.commit.header, &kept.commit.records);
+                replica.replay(&kept.commit.header, &kept.commit.records).expect("few origins");
             }
             replica.start(run, now);
         }

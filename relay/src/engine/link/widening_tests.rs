@@ -42,7 +42,7 @@ fn restarted(relay: Relay, run: u64, change: impl FnOnce(&mut ReplicaConfig)) ->
     change(&mut config);
     let mut replica = Replica::new(config, RunId(run), NOW);
     for commit in &relay.commits {
-        replica.replay(&commit.header, &commit.records);
+        replica.replay(&commit.header, &commit.records).expect("few origins");
     }
     if !relay.commits.is_empty() {
         replica.start(RunId(run), NOW);
