@@ -21,6 +21,7 @@ use super::{
     index::{MAX_CACHES, MAX_ORIGINS},
     peer::PeerReport,
     reconfigure::MAX_SITES,
+    widening::Unspoken,
 };
 
 impl Group<'_> {
@@ -51,6 +52,7 @@ impl Group<'_> {
             }
             report.acknowledged = Through::default();
             report.lacks = None;
+            report.unspoken = Unspoken::default();
             report.past = Timestamp::ZERO;
             report.reconcile = None;
             report.caught_up = None;
@@ -78,6 +80,11 @@ impl Group<'_> {
             report.runs.insert(peer.site, peer.run);
         } else {
             report.outgoing = true;
+            // What it lacks it is sent from the beginning, whatever it had passed before.
+            if !peer.lacks.is_empty() {
+                report.acknowledged = Through::default();
+            }
+            report.unspoken = Unspoken::of(&peer.lacks, &peer.seen);
             let lacks: BTreeSet<_> =
                 peer.lacks.into_iter().filter(|(of, _)| *of == own).map(|(_, cache)| cache).collect();
             report.lacks_until = if lacks.is_empty() { Sequence::ZERO } else { head };
@@ -117,7 +124,7 @@ impl Group<'_> {
             self.open_for(&peer, &record);
             self.merge(record, &peer, read);
         }
-        self.join_seen(&batch.vector);
+        self.join_seen(&self.believed(&peer, &batch.vector));
         self.move_cursor(peer, run, batch.through);
         let report = self.peer(&peer)?;
         report.seen.join(&batch.vector);
@@ -144,6 +151,9 @@ impl Group<'_> {
         report.acknowledged = Through { direct: through.direct.min(head), complete: through.complete.min(head) };
         if report.acknowledged_all() >= report.lacks_until {
             report.lacks = report.lacks.take().map(|_| Default::default());
+        }
+        if !report.unspoken.is_empty() {
+            self.core.sweep_at = Some(self.now);
         }
         Ok(Answer::Done)
     }
