@@ -141,20 +141,26 @@ async fn a_cache_comes_changes_goes_and_comes_back_under_load() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_configuration_that_can_not_be_taken_over_is_refused_whole_and_the_old_one_stays() {
-    let sites = TwoSites::start_with(SESSIONS).await;
+    let mut sites = TwoSites::start_with(SESSIONS).await;
     let node = sites.node(0, "node11").await;
     put(&node, "sessions", "k", "1").await.unwrap();
     let told = sites.reload(0, SESSIONS).await;
     assert!(told.contains("changes nothing"), "{told}");
 
+    let peer = format!("127.0.0.1:{}", sites.port(1));
     let refused = async |sites: &TwoSites, settings: &str| {
         sites.configure(0, settings);
         let (code, out, err) = sites.command(0, &["reload"]).await;
         assert_eq!((code, out.as_str()), (Some(2), ""), "{err}");
-        assert_eq!(put(&node, "carts", "k", "1").await, Err(Some(ErrorCode::UnknownCache)), "nothing of it holds");
+        // Nothing of it holds: not for the store, not for sessions, not for links.
+        assert_eq!(put(&node, "carts", "k", "1").await, Err(Some(ErrorCode::UnknownCache)));
+        let read = node.raw("carts").unwrap().get("k").await.unwrap_err();
+        assert_eq!(code_of(&read), Some(ErrorCode::UnknownCache));
+        assert_eq!(sites.status(0).await["links"][0]["address"], peer);
         err
     };
-    // Each of them comes with a cache that would be good by itself.
+    // Each of them comes with a cache, and with an address of the peer, that would be good by themselves.
+    sites.dial_through(0, 1, landbridge_tests::ports::free());
     let err = refused(&sites, &with_carts("merge = \"best\"\n[limits]\nmax_sesions = 5")).await;
     assert!(err.contains("a cache's merge is") && err.contains("did you mean `max_sessions`?"), "{err}");
     let restart = with_carts("[limits]\nmax_sessions = 5\nidle_timeout = \"20s\"");
@@ -173,6 +179,7 @@ async fn a_configuration_that_can_not_be_taken_over_is_refused_whole_and_the_old
     assert_eq!(value(&node, "sessions", "k").await, Some(Bytes::from_static(b"1")));
 
     // Another file, once; and as JSON.
+    sites.dial_through(0, 1, sites.port(1));
     sites.configure(0, &with_carts(""));
     let other = sites.config(0).with_extension("other");
     fs::rename(sites.config(0), &other).unwrap();

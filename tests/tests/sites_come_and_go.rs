@@ -76,6 +76,7 @@ async fn a_third_site_is_added_filled_and_decommissioned_under_load() {
     sites.set_known(1, 2, Known::Peer);
     sites.configure(1, SETTINGS);
     sites.signal(1, "HUP").await;
+    until_true("it to be taken over", || sites.log(1).contains("configured anew: peer site3: added")).await;
     until("no difference", async || sites.differences(0, 1).await.is_empty().then_some(())).await;
     sites.spawn(2);
     sites.ready(2).await;
@@ -99,7 +100,8 @@ async fn a_third_site_is_added_filled_and_decommissioned_under_load() {
         let links = sites.status(2).await["links"].clone();
         let told = |link: &serde_json::Value| {
             let detail = link["detail"].as_str().unwrap();
-            link["state"] == "faulted" && (detail.contains("no peer") || detail.contains("does not have as a peer"))
+            let in_vain = link["state"] == "faulted" && link["incoming"] == false;
+            in_vain && (detail.contains("no peer") || detail.contains("does not have as a peer"))
         };
         links.as_array().unwrap().iter().all(told).then_some(())
     })
@@ -167,7 +169,9 @@ async fn a_decommissioned_site_comes_back_as_it_was_and_wiped() {
     nodes[0].raw(CACHE).unwrap().remove("removed").await.unwrap().unwrap();
     put(&nodes[2], "alone").await;
     until_no_tombstones(&sites).await;
-    // With its old disk: what was removed while it was away stays removed, and what it wrote meanwhile comes.
+    put(&nodes[2], "removed").await;
+    // With its old disk: what was removed while it was away stays removed, also where it went on with it alone, and what it
+    // began meanwhile comes.
     know(&mut sites, Known::Peer).await;
     assert_eq!(until_equal(&nodes, CACHE).await, 2);
     until("what it wrote alone", async || contents(&nodes[0], CACHE).await.contains_key("alone").then_some(())).await;
@@ -183,6 +187,41 @@ async fn a_decommissioned_site_comes_back_as_it_was_and_wiped() {
     put(&nodes[2], "again").await;
     until("its write", async || contents(&nodes[0], CACHE).await.contains_key("again").then_some(())).await;
     assert_eq!(until_equal(&nodes, CACHE).await, 3);
+}
+
+/// Of a removal that reached the others before something older of the same relay, which never did, their V can't speak.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_decommissioned_site_left_half_told_is_let_go() {
+    const AT_ONCE: &str = "[replication]\ntombstone_min_age = \"0s\"\nfill_wait = \"100ms\"\n";
+    let mut sites = ThreeSites::prepare(AT_ONCE);
+    for peer in 0..2 {
+        sites.set_peer(2, peer, "offline = true\nmax_bytes_per_second = \"16KiB\"");
+    }
+    sites.configure(2, AT_ONCE);
+    sites.start_all().await;
+    let nodes = sites.nodes().await;
+    // What is sent is the removal, and the long value; the first key's newer value waits for a minute.
+    put(&nodes[2], "first").await;
+    let cache = nodes[2].raw(CACHE).unwrap();
+    cache.put("gone", Bytes::from_static(b"1")).await.unwrap();
+    cache.remove("gone").await.unwrap().unwrap();
+    cache.put("long", Bytes::from(vec![b'.'; 1_000_000])).await.unwrap();
+    put(&nodes[2], "first").await;
+    for peer in 0..2 {
+        sites.join_one(2, peer).await;
+    }
+    for (at, node) in nodes.iter().enumerate().take(2) {
+        until("the long value", async || contents(node, CACHE).await.contains_key("long").then_some(())).await;
+        assert!(!contents(node, CACHE).await.contains_key("first"));
+        assert_eq!(sites.tombstones(at, CACHE).await, 1);
+    }
+    sites.kill(2).await;
+    for at in 0..2 {
+        sites.set_known(at, 2, Known::Former);
+        sites.reload(at, AT_ONCE).await;
+    }
+    until_no_tombstones(&sites).await;
+    assert_eq!(until_equal(&nodes[..2], CACHE).await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

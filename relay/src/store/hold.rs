@@ -69,3 +69,50 @@ impl Drop for Held {
         self.0.asked().holders -= 1;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        pin::{Pin, pin},
+        task::{Context, Poll, Waker},
+    };
+
+    use super::*;
+
+    fn granted(taking: &mut Pin<&mut impl Future<Output = Held>>) -> Option<Held> {
+        match taking.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(held) => Some(held),
+            Poll::Pending => None,
+        }
+    }
+
+    #[test]
+    fn it_is_granted_once_no_rewrite_is_under_way_and_lasts_until_the_last_is_dropped() {
+        let hold = Arc::new(Hold::default());
+        assert!(!hold.holds(true), "nobody has asked");
+        let mut first = pin!(hold.take());
+        assert!(granted(&mut first).is_none());
+        assert!(hold.holds(false), "nothing more is rewritten");
+        assert!(granted(&mut first).is_none(), "something still is");
+        assert!(hold.holds(true));
+        let first = granted(&mut first).unwrap();
+        let mut second = pin!(hold.take());
+        assert!(granted(&mut second).is_none(), "what was granted was granted to another");
+        assert!(hold.holds(true));
+        let second = granted(&mut second).unwrap();
+        drop(first);
+        assert!(hold.holds(true));
+        drop(second);
+        assert!(!hold.holds(true));
+    }
+
+    #[test]
+    fn who_gives_up_holds_nothing() {
+        let hold = Arc::new(Hold::default());
+        let mut taking = Box::pin(hold.take());
+        assert!(granted(&mut taking.as_mut()).is_none());
+        assert!(hold.holds(false));
+        drop(taking);
+        assert!(!hold.holds(true));
+    }
+}
