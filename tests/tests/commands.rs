@@ -57,6 +57,9 @@ async fn what_can_go_wrong_has_an_exit_status_and_a_sentence() {
     let (code, _, err) = sites.command(0, &["get", "no-such-cache", "k"]).await;
     assert_eq!(code, Some(2), "{err}");
     assert!(err.contains("no-such-cache"), "{err}");
+    let (code, out, err) = sites.command(0, &["conflicts", "--cache", "no-such-cache"]).await;
+    assert_eq!((code, out.as_str()), (Some(2), ""), "{err}");
+    assert!(err.contains("no-such-cache"), "{err}");
     let (code, _, err) = sites.command(0, &["get", "sessions", "k", "--profile", "/nowhere/p.toml"]).await;
     assert_eq!(code, Some(2), "{err}");
     assert!(err.contains("/nowhere/p.toml"), "{err}");

@@ -74,6 +74,14 @@ pub enum DevelopError {
     /// A pair that is there and can't be used.
     #[error("what is there can't be used: {0}; move it away, or use another directory")]
     Unusable(#[from] CertsError),
+    /// A certificate or an authority that is to be worked with.
+    #[error("there is no {what} {}", path.display())]
+    NotThere {
+        /// What.
+        what: &'static str,
+        /// Where it would be.
+        path: PathBuf,
+    },
     /// A file or directory that can't be written.
     #[error("can't write {}", path.display())]
     Write {

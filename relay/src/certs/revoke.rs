@@ -1,6 +1,9 @@
 //! Revoking certificates of a development authority: the command `certs --revoke`.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use landbridge_protocol::time::Timestamp;
 use rcgen::{CertificateRevocationListParams, KeyIdMethod, RevokedCertParams, SerialNumber};
@@ -19,16 +22,21 @@ pub const REVOKED_FILE: &str = "ca.crl.pem";
 /// Revokes the certificates of those names (`NAME.pem`) by the authority in that directory: its list is written anew, with
 /// all that was in it before.
 pub fn revoke(dir: &Path, names: &[String], now: Timestamp) -> Result<(), DevelopError> {
+    let there = |what, path: PathBuf| if path.exists() { Ok(path) } else { Err(DevelopError::NotThere { what, path }) };
+    there("authority", dir.join("ca.pem"))?;
     let issuer = issuer(dir)?;
     let path = dir.join(REVOKED_FILE);
     let now = moment(now);
     let mut revoked = if path.exists() { listed(&path)? } else { Vec::new() };
     for name in names {
-        let file = dir.join(format!("{name}.pem"));
+        let file = there("certificate to revoke,", dir.join(format!("{name}.pem")))?;
         let certificate = certificates(&file, "certificate")?.remove(0);
         let unreadable = |problem: String| CertsError::BadList { path: file.clone(), problem };
         let (_, read) = X509Certificate::from_der(&certificate).map_err(|error| unreadable(error.to_string()))?;
-        revoked.push(entry(read.raw_serial(), now));
+        let entry = entry(read.raw_serial(), now);
+        if !revoked.iter().any(|there| there.serial_number == entry.serial_number) {
+            revoked.push(entry);
+        }
     }
     let list = CertificateRevocationListParams {
         this_update: now,
@@ -65,5 +73,27 @@ fn entry(serial: &[u8], at: OffsetDateTime) -> RevokedCertParams {
         revocation_time: at,
         reason_code: None,
         invalidity_date: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::certs::{Development, develop};
+
+    #[test]
+    fn what_is_revoked_twice_is_listed_once_and_what_is_not_there_is_said() {
+        let dir = tempfile::tempdir().unwrap();
+        let now = Timestamp::from_millis(1_800_000_000_000);
+        let missing = |name: &str| revoke(dir.path(), &[name.into()], now).unwrap_err().to_string();
+        assert!(missing("node11").starts_with("there is no authority "), "{}", missing("node11"));
+        let nodes = vec![("site1".parse().unwrap(), "node11".parse().unwrap())];
+        develop(&Development { dir: dir.path().into(), sites: vec![], nodes, now }).unwrap();
+        let said = missing("node12");
+        assert!(said.starts_with("there is no certificate to revoke") && said.ends_with("node12.pem"), "{said}");
+        for _ in 0..2 {
+            revoke(dir.path(), &["node11".into()], now).unwrap();
+        }
+        assert_eq!(listed(&dir.path().join(REVOKED_FILE)).unwrap().len(), 1);
     }
 }

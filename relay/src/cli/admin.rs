@@ -135,7 +135,11 @@ impl Operator {
 fn not_let_in(relay: &str, error: &DialError) -> Failure {
     let text = Failure::because(Exit::Unreachable, error).message;
     match error {
-        DialError::Connection { source, .. } => not_let_in_because(relay, source, text),
+        DialError::Connection { source, .. } => not_let_in_because(relay, source, source.to_string()),
+        DialError::TooLong { within, .. } => {
+            let within = crate::config::show_duration(*within);
+            Failure::new(Exit::Unreachable, format!("no answer from the relay at {relay} within {within}"))
+        }
         _ => Failure::new(Exit::Unreachable, format!("no answer from the relay at {relay}: {text}")),
     }
 }

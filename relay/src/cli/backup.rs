@@ -34,8 +34,8 @@ pub(super) async fn backup(to: &Target, dir: &Path) -> Result<Exit, Failure> {
         return Err(Failure::new(Exit::Usage, text));
     }
     let unwritten = |e: io::Error| Failure::new(Exit::Failed, format!("cannot write {}: {e}", part.display()));
-    fs::create_dir_all(dir).map_err(unwritten)?;
     let mut operator = Operator::connect(&to.profile()?).await?;
+    fs::create_dir_all(dir).map_err(unwritten)?;
     let mut file = File::create(&part).map_err(unwritten)?;
     let (watch, mut said, mut written) = (Stopwatch::start(), TELL_EVERY, 0u64);
     let mut answer = operator.exchange(&ToAdmin::Request(Request::Backup)).await?;

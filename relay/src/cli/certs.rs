@@ -34,6 +34,9 @@ pub(super) fn certs(args: &CertsArgs) -> Result<Exit, Failure> {
     if !args.revoke.is_empty() {
         revoke(&args.dir, &args.revoke, SystemClock.now()).map_err(|e| Failure::because(Exit::Usage, &e))?;
         say!("wrote {}, which revokes {}", args.dir.join(REVOKED_FILE).display(), args.revoke.join(", "));
+        say!(
+            "relays that have it among `tls.crls` go by it within `tls.reload_every`, or at once by `landbridge reload`"
+        );
         return Ok(Exit::Done);
     }
     let nodes = args.nodes.iter().map(|text| node(text, &args.sites)).collect::<Result<Vec<_>, _>>()?;

@@ -67,7 +67,7 @@ struct Imported {
 
 fn parse(line: &[u8]) -> Result<Imported, String> {
     let Line { key, key_base64, value, value_base64, deadline_ms } =
-        serde_json::from_slice(line).map_err(|error| error.to_string())?;
+        serde_json::from_slice(line).map_err(|error| no_entry(&error))?;
     let bytes = |name: &str, text: String, base64: Option<String>| match base64 {
         Some(base64) => STANDARD.decode(base64).map_err(|error| format!("{name}_base64: {error}")),
         None => Ok(text.into_bytes()),
@@ -75,6 +75,13 @@ fn parse(line: &[u8]) -> Result<Imported, String> {
     let key = Key::new(bytes("key", key, key_base64)?).map_err(|error| error.to_string())?;
     let value = bytes("value", value, value_base64)?.into();
     Ok(Imported { key, value, deadline: deadline_ms.map(Timestamp::from_millis) })
+}
+
+/// Without serde's own line number, which is 1 for each.
+fn no_entry(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let what = text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what);
+    format!("it is no entry as `export` prints them: {what}, at column {}", error.column())
 }
 
 /// A line, its end left out; `None` after the last one.
@@ -126,7 +133,7 @@ async fn import_all(
         let wrong = |text: String| {
             Failure::new(
                 Exit::Usage,
-                format!("line {number}: {text}; what is before it was imported, mend it and go on"),
+                format!("line {number}: {text}; what is before it was imported: mend it, and import the whole again"),
             )
         };
         let read = next_line(from).and_then(|line| line.map(|line| parse(&line)).transpose());
@@ -206,6 +213,8 @@ mod tests {
     #[test]
     fn what_is_no_entry_is_said() {
         assert!(parse(b"{}").unwrap_err().contains("key"));
+        let said = parse(b"not an entry").unwrap_err();
+        assert!(said.contains("no entry") && said.contains("at column 2") && !said.contains("line 1"), "{said}");
         assert!(
             parse(b"{\"key\": \"k\", \"value\": \"\", \"value_base64\": \"*\"}").unwrap_err().contains("value_base64")
         );

@@ -44,7 +44,6 @@ mod merge;
 mod outdone;
 mod peer;
 mod reconcile;
-mod replay;
 mod tokens;
 mod tombstones;
 mod widening;

@@ -99,6 +99,10 @@ impl Operated for Reporter {
     fn conflicts(&self, cache: Option<&CacheName>, after: u64, limit: usize) -> Result<Conflicts, Refusal> {
         let unreadable = |error: ReadError| Refusal::new(ErrorCode::Internal, error.to_string());
         let (kept, more_after) = self.stock.store.conflicts(cache, after, limit).map_err(unreadable)?;
+        if let (Some(cache), true) = (cache, kept.is_empty() && after == 0) {
+            // A slip of the pen must not read as good news; of a cache that was removed they are told.
+            self.stock.terms.borrow().cache(cache)?;
+        }
         Ok(Conflicts { conflicts: kept.into_iter().filter_map(conflict).collect(), more_after })
     }
 

@@ -118,6 +118,11 @@ pub enum RestoreError {
     /// There is something already.
     #[error("{} is there already; move it away, or restore to another `store.dir`", .0.display())]
     Present(PathBuf),
+    /// What a restore was putting together.
+    #[error(
+        "{} is there, of a restore that was cut off or is under way; remove it once you know that none is", .0.display()
+    )]
+    Unfinished(PathBuf),
     /// It is none, or one of something else.
     #[error("the backup can't be restored: {0}")]
     Unfit(String),
@@ -146,11 +151,13 @@ pub fn restore(
     let mut beside = dir.as_os_str().to_owned();
     beside.push(".restoring");
     let beside = PathBuf::from(beside);
-    for path in [dir, &beside] {
-        // An empty directory, as a mounted one, is as good as none.
-        if fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some()) || path.is_file() {
-            return Err(RestoreError::Present(path.to_owned()));
-        }
+    // An empty directory, as a mounted one, is as good as none.
+    let is_there = |path: &Path| fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some()) || path.is_file();
+    if is_there(dir) {
+        return Err(RestoreError::Present(dir.to_owned()));
+    }
+    if is_there(&beside) {
+        return Err(RestoreError::Unfinished(beside));
     }
     check_words(from, site)?;
     let filled = fill(from, &beside, &mut tell);

@@ -139,6 +139,13 @@ async fn what_is_no_whole_backup_of_this_site_leaves_nothing_behind() {
     let newer = [b"landbridge backup, format 2, of site1\n", &whole[words + 1..]].concat();
     assert!(refused(&newer, "site1").to_string().contains("format 2"));
     assert!(matches!(refused(&[b'x'; 4096], "site1"), RestoreError::Unfit(_)));
+    // What a restore that was killed leaves behind is not taken for the relay's store.
+    let beside = dir.path().join("store.restoring");
+    std::fs::create_dir(&beside).unwrap();
+    std::fs::write(beside.join("db"), b"half a store").unwrap();
+    let cut = restore(&mut &whole[..], site("site1"), &place, |_| {}).unwrap_err();
+    assert!(matches!(&cut, RestoreError::Unfinished(found) if *found == beside), "{cut}");
+    std::fs::remove_dir_all(&beside).unwrap();
     std::fs::create_dir(&place).unwrap();
     restore(&mut &whole[..], site("site1"), &place, |_| {}).unwrap();
     let again = restore(&mut &whole[..], site("site1"), &place, |_| {}).unwrap_err();

@@ -10,7 +10,6 @@ mod expiry;
 mod filling;
 mod forced;
 mod handshakes;
-mod origins;
 mod permutations;
 mod reconciles;
 mod reconfigured;
