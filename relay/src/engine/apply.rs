@@ -21,6 +21,7 @@ use super::{
     index::{MAX_CACHES, MAX_ORIGINS},
     peer::PeerReport,
     reconfigure::MAX_SITES,
+    widening::Unspoken,
 };
 
 impl Group<'_> {
@@ -51,6 +52,7 @@ impl Group<'_> {
             }
             report.acknowledged = Through::default();
             report.lacks = None;
+            report.unspoken = Unspoken::default();
             report.past = Timestamp::ZERO;
             report.reconcile = None;
             report.caught_up = None;
@@ -78,6 +80,11 @@ impl Group<'_> {
             report.runs.insert(peer.site, peer.run);
         } else {
             report.outgoing = true;
+            // What it lacks it is sent from the beginning, whatever it had passed before.
+            if !peer.lacks.is_empty() {
+                report.acknowledged = Through::default();
+            }
+            report.unspoken = Unspoken::of(&peer.lacks, &peer.seen);
             let lacks: BTreeSet<_> =
                 peer.lacks.into_iter().filter(|(of, _)| *of == own).map(|(_, cache)| cache).collect();
             report.lacks_until = if lacks.is_empty() { Sequence::ZERO } else { head };
@@ -117,7 +124,7 @@ impl Group<'_> {
             self.open_for(&peer, &record);
             self.merge(record, &peer, read);
         }
-        self.join_seen(&batch.vector);
+        self.join_seen(&self.believed(&peer, &batch.vector));
         self.move_cursor(peer, run, batch.through);
         let report = self.peer(&peer)?;
         report.seen.join(&batch.vector);
@@ -144,6 +151,9 @@ impl Group<'_> {
         report.acknowledged = Through { direct: through.direct.min(head), complete: through.complete.min(head) };
         if report.acknowledged_all() >= report.lacks_until {
             report.lacks = report.lacks.take().map(|_| Default::default());
+        }
+        if !report.unspoken.is_empty() {
+            self.core.sweep_at = Some(self.now);
         }
         Ok(Answer::Done)
     }
@@ -224,8 +234,8 @@ impl Group<'_> {
         self.check_records(peer, &batch.records)
     }
 
-    /// Clocks, origins and caches of what a peer sends.
-    pub(crate) fn check_records(&self, peer: &SiteName, records: &[Record]) -> Result<(), Refusal> {
+    /// Clocks, origins and caches of what a peer sends; of the origins it takes note.
+    pub(crate) fn check_records(&mut self, peer: &SiteName, records: &[Record]) -> Result<(), Refusal> {
         for record in records {
             self.check_claim(&record.version.origin, record.version.clock)?;
             self.check_claim(&record.birth.origin, record.birth.clock)?;
@@ -246,11 +256,20 @@ impl Group<'_> {
         if self.base.index.caches_with(caches) > MAX_CACHES {
             return Err(Refusal::new(ErrorCode::ConfigMismatch, "more caches than a relay has"));
         }
-        let origins = records.iter().flat_map(|record| [&record.version.origin, &record.birth.origin]);
-        // Groups hold far fewer records than are left over here, so that the bound holds for a group as well.
-        if self.base.index.origins_with(origins) > MAX_ORIGINS / 2 {
+        self.take_origins(records)
+    }
+
+    /// Takes note of the origins that records bring in. What was decided and is not published counts as well, or a group
+    /// could take more than the index can number. What is known goes on where there is no room for more.
+    fn take_origins(&mut self, records: &[Record]) -> Result<(), Refusal> {
+        let named = records.iter().flat_map(|record| [record.version.origin, record.birth.origin]);
+        let index = &self.base.index;
+        let new: BTreeSet<Origin> =
+            named.filter(|origin| !index.knows(origin) && !self.origins.contains(origin)).collect();
+        if !new.is_empty() && index.origins().len() + self.origins.len() + new.len() > MAX_ORIGINS / 2 {
             return Err(Refusal::new(ErrorCode::ForeignOrigin, "more origins than this relay can tell apart"));
         }
+        self.origins.extend(new);
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! A group of commands, decided on top of the committed state and of each other, that become durable together.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     hash::{BuildHasherDefault, DefaultHasher},
 };
 
@@ -58,6 +58,8 @@ pub struct Group<'a> {
     changes: BTreeMap<CacheName, CacheChange>,
     records: Vec<(Sequence, LogRecord)>,
     told: BTreeMap<WriteToken, Told>,
+    /// See [`Staged::origins`].
+    pub(crate) origins: BTreeSet<Origin>,
     pub(crate) found: Found,
     /// The configuration that holds once the group is published.
     pub(crate) config: Option<ReplicaConfig>,
@@ -74,6 +76,8 @@ pub struct Staged {
     pub(crate) core: Core,
     pub(crate) changes: BTreeMap<CacheName, CacheChange>,
     pub(crate) told: BTreeMap<WriteToken, Told>,
+    /// Origins of peers' records that were new to the index, those of groups ahead included.
+    pub(crate) origins: BTreeSet<Origin>,
     pub(crate) config: Option<ReplicaConfig>,
     /// The conflicts that were found, up to a bound.
     pub conflicts: Vec<Conflict>,
@@ -97,6 +101,9 @@ impl Staged {
 impl<'a> Group<'a> {
     pub(crate) fn new(base: &'a Replica, ahead: Vec<&'a Staged>, now: Timestamp) -> Self {
         let core = ahead.last().map_or(&base.core, |last| &last.core).clone();
+        let origins =
+            ahead.last().into_iter().flat_map(|last| &last.origins).filter(|origin| !base.index.knows(origin));
+        let origins = origins.copied().collect();
         Self {
             base,
             ahead,
@@ -106,6 +113,7 @@ impl<'a> Group<'a> {
             changes: BTreeMap::new(),
             records: Vec::new(),
             told: BTreeMap::new(),
+            origins,
             found: Found::default(),
             config: None,
             durable: false,
@@ -200,6 +208,7 @@ impl<'a> Group<'a> {
             core: self.core,
             changes: self.changes,
             told: self.told,
+            origins: self.origins,
             config: self.config,
             conflicts,
             conflict_counts,
@@ -274,7 +283,7 @@ impl<'a> Group<'a> {
     }
 
     /// The caches known by now, in order.
-    pub(crate) fn cache_names(&self) -> std::collections::BTreeSet<CacheName> {
+    pub(crate) fn cache_names(&self) -> BTreeSet<CacheName> {
         self.base.index.caches().map(|(name, _)| name).chain(self.opened()).cloned().collect()
     }
 

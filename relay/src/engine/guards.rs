@@ -18,6 +18,10 @@ guards! {
     EagerVector,
     /// A record answers for those that it superseded.
     NoSuperseder,
+    /// What is claimed ahead of the rest is of the sender's present run alone, not of the site's earlier ones.
+    EarlierRun,
+    /// What is claimed of that run stops before what a record that waits has superseded here.
+    OwnStands,
     /// What tombstones go by is replaced only by the handshake that opens the peer's own stream.
     AnyHandshake,
     /// Tombstones are counted by what came in the peer's own stream, not by what peers report otherwise.
@@ -60,6 +64,12 @@ guards! {
     FormerRun,
     /// A handshake's vector is not joined into V.
     JoinHandshake,
+    /// A peer with which some cache does not replicate, though with others it does, speaks for its own writes alone.
+    Hearsay,
+    /// Who lacks some of a cache claims own writes alone.
+    LackingClaims,
+    /// What the V of such a one covers it is sent all the same.
+    Unspoken,
     /// Changes of other sites are passed on.
     OwnOnly,
     /// Sending an own record leaves the complete cursor where it is.

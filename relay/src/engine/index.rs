@@ -17,6 +17,7 @@ use landbridge_protocol::{
 
 use super::{
     context::{Parties, PartySets},
+    header::LogRecord,
     index_key::IndexKey,
     slot::{Slot, is_below},
 };
@@ -27,6 +28,11 @@ pub(crate) const MAX_CACHES: usize = 1024;
 pub(crate) const MAX_ORIGINS: usize = u16::MAX as usize;
 
 const NO_DEADLINE: Timestamp = Timestamp::from_millis(0);
+
+/// A log that names more origins than an index can tell apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("its records are of more than {MAX_ORIGINS} runs of stores, more than a relay can tell apart")]
+pub struct TooManyOrigins;
 
 /// A [`Slot`] in 56 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -150,7 +156,9 @@ impl Index {
         if let Some(number) = self.numbers.get(&origin) {
             return *number;
         }
-        let number = u16::try_from(self.origins.len()).expect("applying refuses more than MAX_ORIGINS origins");
+        let number = u16::try_from(self.origins.len()).expect(
+            "`Group::take_origins` and replay refuse more than MAX_ORIGINS, which leaves one for the present run",
+        );
         self.origins.push(origin);
         self.numbers.insert(origin, number);
         number
@@ -211,10 +219,28 @@ impl Index {
         self.caches.iter()
     }
 
-    /// The number of origins, were these to come in.
-    pub(crate) fn origins_with<'a>(&self, more: impl Iterator<Item = &'a Origin>) -> usize {
-        let new: BTreeSet<&Origin> = more.filter(|origin| !self.numbers.contains_key(*origin)).collect();
-        self.origins.len() + new.len()
+    /// Whether the origin has a number.
+    pub(crate) fn knows(&self, origin: &Origin) -> bool {
+        self.numbers.contains_key(origin)
+    }
+
+    /// Whether the origins of a record of the log have a number, or there is room for them.
+    pub(crate) fn has_room_for(&self, record: &Record) -> bool {
+        let origins = [record.version.origin, record.birth.origin];
+        self.origins.len() + origins.len() <= MAX_ORIGINS || {
+            let new: BTreeSet<&Origin> = origins.iter().filter(|origin| !self.knows(origin)).collect();
+            self.origins.len() + new.len() <= MAX_ORIGINS
+        }
+    }
+
+    /// Numbers what a commit names, held or not: a restart reads all of it.
+    pub(crate) fn note_origins<'a>(&mut self, records: impl IntoIterator<Item = &'a (Sequence, LogRecord)>) {
+        for (_, record) in records {
+            if let LogRecord::Record(record) = record {
+                self.number(record.version.origin);
+                self.number(record.birth.origin);
+            }
+        }
     }
 
     pub(crate) fn slot(&self, cache: &CacheName, key: &Key) -> Option<Slot> {

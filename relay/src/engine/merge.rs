@@ -28,7 +28,8 @@ impl Group<'_> {
             return higher;
         };
         let held = self.slot(&record.cache, key);
-        let covered = self.core.seen.covers(&record.version) && !self.lacks(from, &record.cache);
+        let lacked = self.lacks(from, &record.cache) || self.lacks(&record.version.origin.site, &record.cache);
+        let covered = self.core.seen.covers(&record.version) && !lacked;
         if self.is_below_floor(&record.cache, &record.version, &record.birth) {
             if !covered {
                 self.meet_floor(&record, from, read);

@@ -44,6 +44,7 @@ mod merge;
 mod outdone;
 mod peer;
 mod reconcile;
+mod replay;
 mod tokens;
 mod tombstones;
 mod widening;

@@ -11,6 +11,8 @@ use landbridge_protocol::{
     version::RunId,
 };
 
+use super::widening::Unspoken;
+
 /// What a peer has said. Changed by commands only.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct PeerReport {
@@ -38,6 +40,8 @@ pub struct PeerReport {
     pub(crate) head: Sequence,
     /// Caches that it lacks of this relay's log; `None` before it has answered a handshake of this relay's link.
     pub(crate) lacks: Option<BTreeSet<CacheName>>,
+    /// What its V did not speak for when this relay's stream to it began.
+    pub(crate) unspoken: Unspoken,
     /// Once it has this relay's log through here, it lacks nothing.
     pub(crate) lacks_until: Sequence,
     /// Its caches, by its last handshake.

@@ -54,6 +54,13 @@ impl Group<'_> {
         if gated && !first {
             return Err(Refusal::new(ErrorCode::ReconcileFirst, "this relay's reconcile to the peer comes first"));
         }
+        // With its V and G nothing would be left by which the others' reconciles could tell what has gone of that cache.
+        if let Some(cache) = self.unspoken_for(&peer) {
+            let why = format!(
+                "cache {cache} does not replicate with {peer}: the reconcile of a site with which it does comes first"
+            );
+            return Err(Refusal::new(ErrorCode::ReconcileFirst, why));
+        }
         self.check_claims([&begin.seen, &begin.dropped])?;
         self.pass(begin.seen.greatest().max(begin.dropped.greatest()));
         let ReconcileBegin { seen, dropped, head } = begin;

@@ -21,10 +21,10 @@ use super::{
     conflicts::Counts,
     group::{Group, Staged},
     guards::{Guard, Guards},
-    header::{CommitHeader, LogRecord, PeerCursor, StoreRun, record_at},
+    header::{PeerCursor, StoreRun, record_at},
     index::Index,
     peer::Round,
-    slot::{Slot, is_below},
+    slot::Slot,
     tokens::Tokens,
 };
 pub use super::{digest::digest_of, index::CacheStats, peer::PeerReport};
@@ -108,7 +108,7 @@ pub(crate) struct Core {
     pub(crate) clock: Clock,
     pub(crate) seen: Vector,
     pub(crate) dropped: Vector,
-    /// See [`CommitHeader::outdone`].
+    /// See [`super::header::CommitHeader::outdone`].
     pub(crate) outdone: Clock,
     pub(crate) cursors: BTreeMap<SiteName, PeerCursor>,
     pub(crate) runs: Vec<StoreRun>,
@@ -191,63 +191,6 @@ impl Replica {
         Self { config: Arc::new(config), core, index, tokens: Tokens::default(), conflicts: Counts::new() }
     }
 
-    /// Takes in a commit of the log, at start, in log order. Takes one that it has taken already.
-    pub fn replay(&mut self, header: &CommitHeader, records: &[(Sequence, LogRecord)]) {
-        for (name, merge) in &header.caches {
-            if !self.config.caches.contains_key(name) {
-                self.index.open(name, *merge);
-            }
-        }
-        for (sequence, record) in records {
-            match record {
-                LogRecord::Record(record) => self.replay_record(*sequence, record),
-                LogRecord::Forgotten { cache, key } => self.forget_until(cache, key, *sequence),
-            }
-        }
-        self.core.outdone = self.core.outdone.max(header.outdone);
-        // A commit that was merged into an older one's place may be read after a newer one: cumulative means greatest.
-        if header.last < self.core.head {
-            return self.note_contexts(records);
-        }
-        self.core.head = header.last;
-        self.core.clock = self.core.clock.max(header.clock);
-        self.core.seen = header.seen.clone();
-        self.core.dropped = header.dropped.clone();
-        self.core.cursors = header.cursors.iter().cloned().collect();
-        self.core.runs = header.runs.clone();
-        self.core.filled = header.filled || self.config.peers.is_empty();
-        self.note_contexts(records);
-    }
-
-    fn replay_record(&mut self, sequence: Sequence, record: &Record) {
-        self.tokens.note(record);
-        if self.index.cache(&record.cache).is_none() {
-            self.index.open(&record.cache, Merge::Latest);
-        }
-        // Every link and listener of this run begins at or behind the present head, so that where a replayed record
-        // stands from before that does not matter: see `stands_from` in `group.rs`.
-        let slot = Slot::of(record, sequence, sequence);
-        let cache = self.index.cache(&record.cache).expect("opened above");
-        let clear = cache.clear();
-        let Some(key) = &record.key else {
-            if clear.is_none_or(|clear| clear.sequence <= sequence) {
-                self.index.clear(&record.cache, slot);
-            }
-            return;
-        };
-        let below = clear.is_some_and(|clear| is_below(cache.merge(), &clear.version, &record.version, &record.birth));
-        let newer = self.index.slot(&record.cache, key).is_none_or(|held| held.sequence <= sequence);
-        if newer && !below {
-            self.index.insert(&record.cache, key, &slot);
-        }
-    }
-
-    fn forget_until(&mut self, cache: &CacheName, key: &Key, sequence: Sequence) {
-        if self.index.slot(cache, key).is_some_and(|held| held.sequence < sequence) {
-            self.index.remove(cache, key);
-        }
-    }
-
     /// A new run begins on the replayed store.
     pub fn start(&mut self, run: RunId, now: Timestamp) {
         let core = &mut self.core;
@@ -309,6 +252,9 @@ impl Replica {
                 };
                 outdone.extend(old);
             }
+        }
+        if !staged.origins.is_empty() {
+            self.index.note_origins(records);
         }
         self.tokens.join(staged.told);
         self.core = staged.core;

@@ -74,8 +74,10 @@ impl Group<'_> {
             || self.core.peers.iter().filter(|(site, _)| Some(*site) != left_out).all(|(_, peer)| {
                 let in_time = streamed.is_none_or(|deadline| peer.past > deadline.after(skew));
                 let seen = if guards.hold(Guard::OutOfBand) { &peer.heard } else { &peer.seen };
+                // What it has ended may have been sent before.
+                let told = !peer.unspoken.has(cache, &slot.version) || peer.acknowledged_all() >= slot.sequence;
                 let had = peer.lacks.as_ref().is_some_and(|lacks| !lacks.contains(cache));
-                in_time && had && seen.covers(&slot.version)
+                in_time && had && seen.covers(&slot.version) && told
             })
     }
 

@@ -6,6 +6,12 @@
 //! of the handshake. It says so in the handshake; the sender sends what it holds of them whatever the receiver's V covers,
 //! and lets no tombstone of them go meanwhile; the receiver merges what comes, and has a reconcile decide nothing by V.
 //!
+//! With three sites V comes by others, too. So while a cache does not replicate with a peer, or is lacked of it, and does
+//! with another site, V takes from the peer's vectors what they say of its own writes alone, and a reconcile from it is not
+//! taken; who lacks some of a cache claims own writes alone; and to one who does, what its V covers of the writes of a site
+//! whose log it lacks is sent all the same, and a tombstone among that is kept until it has it: it may have been sent what
+//! the tombstone has ended.
+//!
 //! Nor does V speak for them to listeners: what is published with V says of which sites' logs caches are lacked.
 
 use std::collections::BTreeSet;
@@ -13,11 +19,14 @@ use std::collections::BTreeSet;
 use landbridge_protocol::{
     name::{CacheName, SiteName},
     position::Through,
+    vector::Vector,
+    version::Version,
 };
 
 use super::{
     command::Published,
     group::Group,
+    guards::Guard,
     header::PeerCursor,
     peer::PeerReport,
     replica::{Core, Replica, ReplicaConfig, Replicate},
@@ -49,6 +58,30 @@ impl Replica {
     }
 }
 
+/// What a peer's V did not speak for in a handshake: caches that it lacked, by the site whose log has them, and that V.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub(crate) struct Unspoken {
+    caches: BTreeSet<(SiteName, CacheName)>,
+    seen: Vector,
+}
+
+impl Unspoken {
+    pub(crate) fn of(lacks: &[(SiteName, CacheName)], seen: &Vector) -> Self {
+        let seen = if lacks.is_empty() { Vector::new() } else { seen.clone() };
+        Self { caches: lacks.iter().cloned().collect(), seen }
+    }
+
+    /// Whether that V spoke for all.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.caches.is_empty()
+    }
+
+    /// Whether that V covered this version in this cache and did not speak for it.
+    pub(crate) fn has(&self, cache: &CacheName, version: &Version) -> bool {
+        self.seen.covers(version) && self.caches.contains(&(version.origin.site, cache.clone()))
+    }
+}
+
 impl Core {
     /// Where a configuration begins to hold: what stays in the site is not had from anybody, should it ever replicate. A
     /// cursor from before it stayed does not know of that, and is not gone on from.
@@ -66,6 +99,25 @@ impl Group<'_> {
     /// Whether V does not speak for what the peer sends of this cache.
     pub(crate) fn lacks(&self, peer: &SiteName, cache: &CacheName) -> bool {
         self.core.cursors.get(peer).is_some_and(|cursor| cursor.lacks.contains(cache))
+    }
+
+    /// A cache that is lacked of the peer's log and replicates with another site: what the peer's V says of other sites' writes
+    /// is not so for that cache.
+    pub(crate) fn unspoken_for(&self, peer: &SiteName) -> Option<&CacheName> {
+        let elsewhere = |cache: &CacheName| {
+            let mut others = self.core.peers.iter().filter(|(site, _)| *site != peer);
+            others.any(|(_, report)| self.base.replicates_by(Some(report), cache))
+        };
+        let lacks = &self.core.cursors.get(peer)?.lacks;
+        lacks.iter().find(|cache| elsewhere(cache)).filter(|_| self.guards().hold(Guard::Hearsay))
+    }
+
+    /// What V is joined with of a peer's vector.
+    pub(crate) fn believed(&self, peer: &SiteName, vector: &Vector) -> Vector {
+        match self.unspoken_for(peer) {
+            Some(_) => vector.iter().filter(|(origin, _)| origin.site == *peer).collect(),
+            None => vector.clone(),
+        }
     }
 
     /// What is lacked once the cursor of the peer's log is there.

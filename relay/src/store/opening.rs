@@ -122,7 +122,7 @@ fn scan(log: &dyn LogReader, replica: &mut Replica, progress_every: Duration) ->
             return Err(damaged(format!("what lies between {last} and it is missing")));
         }
         last = commit.header.last;
-        replica.replay(&commit.header, &commit.records);
+        replica.replay(&commit.header, &commit.records).map_err(|error| damaged(error.to_string()))?;
         let count = commit.records.len() as u32;
         scanned.commits.insert(first, Use { last, bytes: bytes.len() as u64, records: count, live: 0, stuck: 0 });
         records += u64::from(count);

@@ -48,6 +48,8 @@ pub enum Action {
     Wipe(usize),
     /// Time goes on.
     Pass,
+    /// A cache that was local begins to replicate.
+    Widen(usize),
 }
 
 /// As it prints: `Put(0,0)`.
@@ -76,6 +78,7 @@ impl FromStr for Action {
             ("Save", &[site]) => Self::Save(site),
             ("LoseTail", &[site]) => Self::LoseTail(site),
             ("Wipe", &[site]) => Self::Wipe(site),
+            ("Widen", &[site]) => Self::Widen(site),
             ("Mend", &[]) => Self::Mend,
             ("Pass", &[]) => Self::Pass,
             _ => return Err(unknown()),
@@ -97,7 +100,7 @@ impl World {
         let mut out = Vec::new();
         for site in 0..self.sites.len() {
             let ready = self.sites[site].replica.ready(self.now);
-            for k in 0..s.keys {
+            for k in (0..s.keys).filter(|k| self.shares(site, *k)) {
                 if self.known.puts < s.writes && ready {
                     out.push(Action::Put(site, k));
                 }
@@ -135,6 +138,8 @@ impl World {
         if spent.passes < s.passes {
             out.push(Action::Pass);
         }
+        let local = s.local.filter(|site| spent.widenings < s.widenings && !self.shares(*site, 0));
+        out.extend(local.map(Action::Widen));
         out
     }
 
@@ -164,7 +169,7 @@ impl World {
     /// Lets it happen.
     pub fn act(&mut self, action: Action) {
         let before = self.clone();
-        let Spent { restarts, tails, wipes, breaks, isolations, passes, clears, cuts } = &mut self.spent;
+        let Spent { restarts, tails, wipes, breaks, isolations, passes, clears, cuts, widenings } = &mut self.spent;
         match action {
             Action::Put(site, k) => self.put(site, k),
             Action::Remove(site, k) => self.remove(site, k),
@@ -214,6 +219,10 @@ impl World {
                 self.saved = self.saved.filter(|(at, _, _)| *at != site);
                 self.restart(site, 0);
             }
+            Action::Widen(site) => {
+                *widenings += 1;
+                self.widen(site);
+            }
             Action::Pass => {
                 *passes += 1;
                 self.pass(self.scenario.pass);
@@ -248,7 +257,8 @@ impl World {
             | Action::Restart(site)
             | Action::Stop(site)
             | Action::LoseTail(site)
-            | Action::Wipe(site) => {
+            | Action::Wipe(site)
+            | Action::Widen(site) => {
                 format!("{action:?}: {}", state(site))
             }
             _ => format!("{action:?}"),

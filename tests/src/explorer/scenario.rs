@@ -48,6 +48,10 @@ pub struct Scenario {
     pub clears: u8,
     /// Links cut, each one way.
     pub cuts: u8,
+    /// The site at which the cache of the first key is local, and empty; that of the other key then replicates everywhere.
+    pub local: Option<usize>,
+    /// Reconfigurations by which it begins to replicate there.
+    pub widenings: u8,
     /// Whether what is said of a forced drop flies until it is delivered, and may be lost.
     pub slow_words: bool,
     /// Whether the others must agree also without any one site, or any one link.
@@ -85,6 +89,8 @@ impl Scenario {
             pass: Millis::from_secs(3),
             clears: 0,
             cuts: 0,
+            local: None,
+            widenings: 0,
             slow_words: false,
             one_dead: false,
             begin: "",
@@ -98,8 +104,8 @@ impl Scenario {
         self.merge == Merge::RemoveWins
     }
 
-    /// Whether anything waits for time.
+    /// Whether anything waits for time: that another configuration holds, a peer is told when its heartbeat is refused.
     pub fn is_timed(&self) -> bool {
-        self.lifespan > Millis::ZERO || self.forward_after > Millis::ZERO
+        self.lifespan > Millis::ZERO || self.forward_after > Millis::ZERO || self.widenings > 0
     }
 }

@@ -117,6 +117,16 @@ pub fn scenarios() -> Vec<Scenario> {
         Scenario { name: "three-cuts-tail", writes: 1, removes: 0, cuts: 2, tails: 1, ..three() },
         Scenario { name: "three-cuts-wipe", writes: 1, removes: 0, cuts: 2, wipes: 1, ..three() },
         Scenario { name: "wins3-cuts", writes: 1, cuts: 2, absent: true, ..wins3() },
+        // A cache that is local at one site; it may begin to replicate there.
+        Scenario { name: "three-local", local: Some(2), keys: 2, ..three() },
+        Scenario { name: "three-local-cuts", local: Some(2), writes: 2, cuts: 2, ..three() },
+        Scenario { name: "three-local-late", local: Some(2), keys: 2, breaks: 1, ..late(three()) },
+        Scenario { name: "three-local-forced", local: Some(2), ..forced(three()) },
+        Scenario { name: "three-local-tail", local: Some(2), tails: 1, ..three() },
+        Scenario { name: "three-widened", local: Some(2), widenings: 1, breaks: 1, ..three() },
+        Scenario { name: "three-widened-first", local: Some(0), widenings: 1, breaks: 1, ..three() },
+        Scenario { name: "three-widened-cuts", local: Some(2), widenings: 1, cuts: 2, ..three() },
+        Scenario { name: "three-widened-late", local: Some(2), keys: 2, widenings: 1, breaks: 1, ..late(three()) },
         // What without one rule breaks deep down.
         Scenario { name: "three-passed-over", begin: PASSED_OVER, keys: 2, breaks: 1, one_dead: true, ..late(three()) },
         Scenario {
@@ -127,6 +137,15 @@ pub fn scenarios() -> Vec<Scenario> {
             tails: 1,
             one_dead: true,
             keys: 2,
+            ..late(three())
+        },
+        Scenario {
+            name: "three-earlier-run",
+            begin: EARLIER_RUN,
+            writes: 3,
+            removes: 0,
+            tails: 1,
+            one_dead: true,
             ..late(three())
         },
         Scenario { name: "two-let-go", begin: LET_GO, removes: 2, breaks: 1, ..four_writes(two()) },
@@ -161,6 +180,8 @@ pub fn scenario(name: &str) -> Option<Scenario> {
 pub const MUTATIONS: &[(Guard, &str, &str)] = &[
     (Guard::EagerVector, "two-keys", ""),
     (Guard::NoSuperseder, "three-stands", ""),
+    (Guard::EarlierRun, "three-earlier-run", ""),
+    (Guard::OwnStands, "three-stands", ""),
     (Guard::AnyHandshake, "two", "Put(0,0) Remove(0,0) Put(1,0) Poll(0,1) Poll(1,0) Deliver(0,1)"),
     (Guard::OutOfBand, "two", ""),
     (Guard::DropUnseen, "two-unseen", "Break(1,0) Remove(1,0) Poll(1,0) Put(1,1) Poll(1,0) Deliver(1,0) Wipe(1)"),
@@ -190,6 +211,9 @@ pub const MUTATIONS: &[(Guard, &str, &str)] = &[
     (Guard::KeepReport, "two-tail", ""),
     (Guard::FormerRun, "two-tail", ""),
     (Guard::JoinHandshake, "two", ""),
+    (Guard::Hearsay, "three-local", ""),
+    (Guard::LackingClaims, "three-widened", CLAIMED_BY_THE_THIRD),
+    (Guard::Unspoken, "three-widened", ENDED_AT_THE_SECOND),
     (Guard::OwnOnly, "three-dead", ""),
     (Guard::OneCursor, "three-passed-over", ""),
     (Guard::ByVersion, "wins-mutual", ""),
@@ -252,6 +276,11 @@ const PASSED_OVER: &str = "Put(1,0) Poll(1,0) Deliver(1,0) Put(0,1) Poll(0,2) De
 const STANDS: &str = "Put(0,1) Poll(0,2) Put(0,0) Poll(0,1) Deliver(0,1) Poll(0,1) Deliver(0,1) \
     Save(1) Put(1,0) Poll(1,0) Deliver(1,0) Deliver(0,2)";
 
+/// What the first has put is known to the second alone when the first is wiped. The second overwrites it, and may yet lose
+/// that; the first takes it, and withholds it from the third.
+const EARLIER_RUN: &str = "Put(0,0) Poll(0,1) Deliver(0,1) Save(1) Wipe(0) Put(1,0) \
+    Poll(0,2) Poll(1,0) Poll(1,0) Deliver(1,0)";
+
 /// An entry is known to both; while they are cut, the second removes it, the first begins and ends a life of the other key,
 /// and both let their tombstones go. So the first's reconcile, which is taken ungated, has the entry in it.
 const LET_GO: &str = "Put(0,0) Poll(0,1) Deliver(0,1) Poll(1,0) Deliver(1,0) Isolate(0) Remove(1,0) Housekeep(1) \
@@ -264,6 +293,16 @@ const ANEW: &str = "Put(0,0) Poll(0,1) Deliver(0,1) Poll(1,0) Deliver(1,0) Isola
 
 /// The first, cut off, begins a life; meanwhile the third begins and ends one, as the second hears.
 const ANEW_UNKNOWN: &str = "Put(0,0) Isolate(0) Put(2,0) Remove(2,0) Poll(2,1) Deliver(2,1) Poll(1,2) Deliver(1,2)";
+
+/// The third has heard of the first's put, which it was not sent, when the cache begins to replicate there; it is linked to
+/// the second, twice.
+const CLAIMED_BY_THE_THIRD: &str =
+    "Put(0,0) Poll(0,2) Deliver(0,2) Widen(2) Poll(2,1) Poll(2,1) Deliver(2,1) Break(2,1)";
+
+/// The second's put is known to the first, and its end to the third, to which neither was sent. The cache begins to
+/// replicate there, and the first sends what it has.
+const ENDED_AT_THE_SECOND: &str = "Put(1,0) Poll(1,0) Deliver(1,0) Remove(1,0) Poll(1,2) Deliver(1,2) Widen(2) \
+    Poll(0,2) Deliver(0,2)";
 
 /// The second of four removes an absent key, and the third and the first hear of it; the fourth is cut off and puts.
 const FOUR_FORCED: &str = "Remove(1,0) Poll(1,0) Deliver(1,0) Poll(1,2) Deliver(1,2) Poll(0,1) Deliver(0,1) \

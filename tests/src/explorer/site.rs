@@ -86,8 +86,12 @@ pub struct Site {
 impl Hash for Site {
     fn hash<H: Hasher>(&self, state: &mut H) {
         (&self.replica, self.knows).hash(state);
-        let peer = self.replica.config().peers.first().expect("a world has two sites at least");
-        for (_, slot) in self.replica.scan(peer, None, usize::MAX) {
+        let config = self.replica.config();
+        config.caches.values().for_each(|cache| cache.replicate.hash(state));
+        // A cache that is not everywhere replicates with some peer.
+        let with = if config.caches.len() > 1 { config.peers.len() } else { 1 };
+        let held = config.peers[..with].iter().flat_map(|peer| self.replica.scan(peer, None, usize::MAX));
+        for (_, slot) in held {
             self.log.record(slot.sequence).map(|record| (record.value, record.context)).ok().hash(state);
         }
     }
@@ -142,7 +146,7 @@ impl Site {
         let mut replica = Replica::new(self.replica.config().clone(), run, now);
         if !self.log.is_empty() {
             for kept in &self.log.0 {
-                replica.replay(&kept.commit.header, &kept.commit.records);
+                replica.replay(&kept.commit.header, &kept.commit.records).expect("few origins");
             }
             replica.start(run, now);
         }

@@ -48,7 +48,7 @@ fn draw(world: &World, haste: u64, random: &mut Random) -> Action {
             Action::Poll(..) | Action::Deliver(..) | Action::Hear(..) => haste,
             Action::Put(..) | Action::Remove(..) | Action::Clear(_) | Action::Isolate(_) | Action::Housekeep(_) => 2,
             Action::Break(..) | Action::Cut(..) | Action::Mend | Action::Pass | Action::Save(_) => 4,
-            Action::Restart(_) | Action::Stop(_) | Action::LoseTail(_) | Action::Wipe(_) => 5,
+            Action::Restart(_) | Action::Stop(_) | Action::LoseTail(_) | Action::Wipe(_) | Action::Widen(_) => 5,
         };
         if random.below(rare + 1) == 0 {
             return action;

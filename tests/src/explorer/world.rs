@@ -16,6 +16,7 @@ use landbridge_protocol::{
     name::{CacheName, NodeName, SiteName},
     record::{ClientId, Key, Record, WriteToken},
     time::{Millis, Timestamp},
+    vector::Vector,
     version::{Clock, Origin, RunId, Version},
 };
 use landbridge_relay::engine::{
@@ -88,11 +89,18 @@ pub struct Spent {
     pub clears: u8,
     /// Links cut, one way.
     pub cuts: u8,
+    /// Reconfigurations.
+    pub widenings: u8,
 }
 
 /// The cache of the world.
 pub fn cache() -> CacheName {
     CacheName::new("c").expect("a name")
+}
+
+/// The cache of the second key, where that of the first is local at some site.
+fn everywhere() -> CacheName {
+    CacheName::new("d").expect("a name")
 }
 
 /// The n-th key.
@@ -165,14 +173,30 @@ impl World {
         decided
     }
 
+    /// The cache in which a key lies.
+    fn cache_of(&self, k: usize) -> CacheName {
+        if self.scenario.local.is_some() && k > 0 { everywhere() } else { cache() }
+    }
+
+    /// Whether the key's cache replicates at this site.
+    pub fn shares(&self, site: usize, k: usize) -> bool {
+        let config = self.sites[site].replica.config();
+        config.caches.get(&self.cache_of(k)).is_some_and(|cache| cache.replicate == Replicate::Async)
+    }
+
+    /// What V says of a key's cache at a site.
+    fn seen_of(&self, site: usize, k: usize) -> Vector {
+        self.sites[site].replica.published().seen_of(&self.cache_of(k)).into_owned()
+    }
+
     /// What a site holds of a key.
     pub fn slot(&self, site: usize, k: usize) -> Option<Slot> {
-        self.sites[site].replica.slot(&cache(), &key(k))
+        self.sites[site].replica.slot(&self.cache_of(k), &key(k))
     }
 
     /// The entry of a key that can be read.
     pub fn live(&self, site: usize, k: usize) -> Option<Slot> {
-        self.sites[site].replica.live(&cache(), &key(k), self.now)
+        self.sites[site].replica.live(&self.cache_of(k), &key(k), self.now)
     }
 
     /// The record behind a slot.
@@ -195,7 +219,7 @@ impl World {
         let token = self.token(site);
         let lifespan = (self.scenario.lifespan > Millis::ZERO).then_some(self.scenario.lifespan);
         let lifespan = lifespan.filter(|_| operation == Operation::Put);
-        let write = Write { lifespan, ..Write::new(operation, cache(), key(k), token, value) };
+        let write = Write { lifespan, ..Write::new(operation, self.cache_of(k), key(k), token, value) };
         self.step(site, Command::Write { node: NodeName::new("node11").expect("a name"), write })
     }
 
@@ -215,7 +239,7 @@ impl World {
     /// A node removes.
     pub fn remove(&mut self, site: usize, k: usize) {
         let live = self.live(site, k);
-        let mut knew = self.sites[site].replica.seen().clone();
+        let mut knew = self.seen_of(site, k);
         if let Some(life) = live.map(|slot| self.life(site, &slot)) {
             knew.raise(life.origin, life.clock);
         }
@@ -245,6 +269,15 @@ impl World {
         known.removals.push(removal);
         let bit = 1 << (known.removals.len() - 1);
         self.sites[site].change().learn(bit);
+    }
+
+    /// The cache that was local begins to replicate.
+    pub fn widen(&mut self, site: usize) {
+        let mut config = self.sites[site].replica.config().clone();
+        config.caches.entry(cache()).and_modify(|cache| cache.replicate = Replicate::Async);
+        if let Err(refusal) = self.step(site, Command::Reconfigure(Box::new(config))) {
+            self.fault = Some(format!("CONFIGURATION REFUSED at site {site}: {refusal}"));
+        }
     }
 
     /// What is owed to time; tells whether there was anything.
@@ -383,13 +416,14 @@ fn life_of(value: &[u8]) -> Version {
 }
 
 fn config(scenario: &Scenario, n: usize) -> ReplicaConfig {
-    let cache_config =
-        CacheConfig { merge: scenario.merge, replicate: Replicate::Async, lifespan: None, max_entry_bytes: 1 << 20 };
+    let of = |replicate| CacheConfig { merge: scenario.merge, replicate, lifespan: None, max_entry_bytes: 1 << 20 };
+    let first = if scenario.local == Some(n) { Replicate::Local } else { Replicate::Async };
+    let second = scenario.local.map(|_| (everywhere(), of(Replicate::Async)));
     ReplicaConfig {
         site: site_name(n),
         peers: (0..scenario.sites).filter(|other| *other != n).map(site_name).collect(),
         former_sites: Default::default(),
-        caches: [(cache(), cache_config)].into(),
+        caches: second.into_iter().chain([(cache(), of(first))]).collect(),
         max_clock_skew: Millis::from_secs(1),
         tombstone_min_age: Millis::ZERO,
         tombstone_max_age: Millis::from_secs(1_000_000),

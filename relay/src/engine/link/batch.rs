@@ -81,7 +81,7 @@ impl Stream {
     pub(super) fn batch(&mut self, records: Vec<Record>, replica: &Replica) -> Option<Batch> {
         self.release(replica);
         self.advance_claim(replica);
-        let vector = self.vector(replica).beyond(&self.said);
+        let vector = self.news(replica);
         let caught_up = self.is_caught_up(replica);
         let present = replica.present_runs();
         let runs: Vec<_> = present.iter().filter(|run| !self.said_runs.contains(run)).copied().collect();

@@ -418,7 +418,7 @@ impl Sender {
         self.lag.acknowledge(after.direct);
         self.lag.note(replica.head(), now);
         self.out.push_back(send(SenderToReceiver::Start(Start { after })));
-        let (beat, acknowledged, reported, proposed, due) = (None, None, Vector::new(), None, None);
+        let (beat, acknowledged, reported, proposed, due) = (None, stream.passed(replica), Vector::new(), None, None);
         let open = Streaming { stream, generation, heard: now, beat, acknowledged, reported, proposed, due };
         self.state = State::Streaming(Box::new(open));
     }

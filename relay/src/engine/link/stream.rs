@@ -93,6 +93,11 @@ impl Stream {
         }
     }
 
+    /// What the receiver has of the log as the stream begins, where what it had passed before says nothing of that.
+    pub(super) fn passed(&self, replica: &Replica) -> Option<Through> {
+        replica.report(&self.peer).filter(|report| !report.unspoken.is_empty()).map(|_| self.from)
+    }
+
     /// How far the receiver is when it has what was read: own records go ahead of those that are passed on.
     pub(super) fn through(&self, replica: &Replica) -> Through {
         let complete = self.withheld.first_key_value().map_or(self.read, |(first, _)| first.previous());
@@ -114,6 +119,7 @@ impl Stream {
         let lacked = sequence <= self.whole_from
             && record.version.origin.site != self.peer
             && self.lacks.contains(&record.cache);
+        let lacked = lacked || self.is_unspoken(record, replica);
         if self.is_covered(&record.version, replica) && !lacked {
             return false;
         }
@@ -123,7 +129,7 @@ impl Stream {
         if sequence <= self.from.complete || !replica.config().guards.hold(Guard::OwnOnly) {
             return false;
         }
-        if self.withheld.is_empty() && self.is_due(sequence, replica, now) {
+        if lacked || (self.withheld.is_empty() && self.is_due(sequence, replica, now)) {
             return true;
         }
         let Slot { version, stands_from, .. } = slot;
@@ -164,20 +170,40 @@ impl Stream {
             self.claim.advance(head, self.withheld.values().map(|withheld| withheld.stands_from));
             // Own records go at once: one of another site that waits holds them back only where it stands for an older one.
             // Otherwise relays that wait for each other's V would all be told too late.
-            let stand =
-                self.withheld.iter().filter(|(at, withheld)| withheld.stands_from < **at || **at <= self.whole_from);
-            self.claim.advance_of(replica.origin(), head, stand.map(|(_, withheld)| withheld.stands_from));
+            let guards = replica.config().guards;
+            let older = |at: Sequence, from: Sequence| from < at || at <= self.whole_from;
+            let stand = self.withheld.iter().filter(|(at, withheld)| older(**at, withheld.stands_from));
+            let stand = stand.filter(|_| guards.hold(Guard::OwnStands)).map(|(_, withheld)| withheld.stands_from);
+            if !guards.hold(Guard::EarlierRun) {
+                let earlier = replica.seen().iter().filter(|(origin, _)| origin.site == replica.site());
+                earlier.for_each(|(origin, _)| self.claim.advance_of(origin, head, stand.clone()));
+            }
+            self.claim.advance_of(replica.origin(), head, stand);
         }
     }
 
-    /// What may be said of V.
-    pub(super) fn vector<'a>(&'a self, replica: &'a Replica) -> &'a Vector {
-        if replica.config().guards.hold(Guard::EagerVector) { self.claim.vector() } else { replica.seen() }
+    /// What may be said of V, and was not: while some of a cache is lacked here, what V says of others' writes is not so
+    /// for it.
+    pub(super) fn news(&self, replica: &Replica) -> Vector {
+        let guards = replica.config().guards;
+        let vector = if guards.hold(Guard::EagerVector) { self.claim.vector() } else { replica.seen() };
+        let news = vector.beyond(&self.said);
+        if !guards.hold(Guard::LackingClaims) || replica.lacked().is_empty() {
+            return news;
+        }
+        news.iter().filter(|(origin, _)| origin.site == replica.site()).collect()
     }
 
     /// Whether nothing is unsent.
     pub(super) fn is_caught_up(&self, replica: &Replica) -> bool {
         self.read >= replica.head() && self.withheld.is_empty()
+    }
+
+    /// Whether the receiver's V covers the record and does not speak for it: it may have been sent since what that outdoes.
+    fn is_unspoken(&self, record: &Record, replica: &Replica) -> bool {
+        record.version.origin.site != self.peer
+            && replica.config().guards.hold(Guard::Unspoken)
+            && replica.report(&self.peer).is_some_and(|report| report.unspoken.has(&record.cache, &record.version))
     }
 
     fn is_covered(&self, version: &Version, replica: &Replica) -> bool {

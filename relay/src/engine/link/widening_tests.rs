@@ -2,7 +2,7 @@
 
 use landbridge_protocol::{
     frame::node::Operation,
-    name::CacheName,
+    name::{CacheName, SiteName},
     record::{Key, Kind, Merge},
     vector::Vector,
     version::RunId,
@@ -42,7 +42,7 @@ fn restarted(relay: Relay, run: u64, change: impl FnOnce(&mut ReplicaConfig)) ->
     change(&mut config);
     let mut replica = Replica::new(config, RunId(run), NOW);
     for commit in &relay.commits {
-        replica.replay(&commit.header, &commit.records);
+        replica.replay(&commit.header, &commit.records).expect("few origins");
     }
     if !relay.commits.is_empty() {
         replica.start(RunId(run), NOW);
@@ -142,6 +142,60 @@ fn what_was_removed_while_a_cache_did_not_replicate_is_removed_when_it_does() {
     }
     link(&mut a, &mut b);
     assert_eq!((kind(&a, 1), kind(&b, 1)), (None, None), "both have it, and both let it go");
+}
+
+/// Three sites' relays, of which the third keeps the cache to itself.
+fn three_sites() -> (Relay, Relay, Relay) {
+    let with = |relay: Relay, run, other: &str| {
+        restarted(relay, run, |config| config.peers.push(SiteName::new(other).expect("a name")))
+    };
+    let (a, b) = sites();
+    let third = with(Relay::new("site3", "site1", 3), 3, "site2");
+    (with(a, 1, "site3"), with(b, 2, "site3"), restarted(third, 3, keeps_local))
+}
+
+#[test]
+fn who_lacks_some_of_a_cache_claims_its_own_writes_alone() {
+    let (mut a, mut b, mut third) = three_sites();
+    let link = |to: &Relay| Sender::new(to.replica.site(), SenderConfig::default(), 1);
+    a.put(1);
+    pump(&mut link(&third), &mut a, &mut third);
+    assert_eq!((kind(&third, 1), third.replica.seen()), (None, a.replica.seen()));
+    let mut third = restarted(third, 4, replicates);
+    pump(&mut link(&b), &mut third, &mut b);
+    pump(&mut link(&b), &mut third, &mut b);
+    assert!(b.replica.seen().is_empty(), "{:?}", b.replica.seen());
+    pump(&mut link(&b), &mut a, &mut b);
+    assert_eq!(kind(&b, 1), Some(Kind::Live));
+    // Once it lacks nothing it says what it has seen.
+    [&mut a, &mut b].into_iter().for_each(|from| drop(pump(&mut link(&third), from, &mut third)));
+    assert_eq!((kind(&third, 1), third.replica.lacked()), (Some(Kind::Live), vec![]));
+    let batches = pump(&mut link(&a), &mut third, &mut a);
+    assert!(batches.iter().all(|batch| batch.records.is_empty()), "{batches:?}");
+}
+
+#[test]
+fn what_ended_a_record_follows_it_to_one_whose_v_covers_that_and_does_not_speak_for_it() {
+    let (mut a, mut b, mut third) = three_sites();
+    let link = |to: &Relay| Sender::new(to.replica.site(), SenderConfig::default(), 1);
+    let mut there = link(&a);
+    b.put(1);
+    pump(&mut there, &mut b, &mut a);
+    b.write(Operation::Remove, 1);
+    pump(&mut link(&third), &mut b, &mut third);
+    let mut third = restarted(third, 4, replicates);
+    let mut onward = link(&third);
+    pump(&mut onward, &mut a, &mut third);
+    assert_eq!(kind(&third, 1), Some(Kind::Live), "it was removed at the second site alone");
+    pump(&mut there, &mut b, &mut a);
+    pump(&mut link(&a), &mut third, &mut a);
+    pump(&mut link(&b), &mut a, &mut b);
+    a.step(Command::Housekeep).expect("never refused");
+    assert_eq!(kind(&a, 1), Some(Kind::Tombstone), "the third's V covers it, and says nothing of it");
+    pump(&mut onward, &mut a, &mut third);
+    assert_eq!(kind(&third, 1), Some(Kind::Tombstone));
+    a.step(Command::Housekeep).expect("never refused");
+    assert_eq!(kind(&a, 1), None);
 }
 
 #[test]

@@ -10,7 +10,10 @@ use landbridge_protocol::{
 };
 
 use super::bed::*;
-use crate::engine::command::{Answer, Command};
+use crate::engine::{
+    command::{Answer, Command},
+    replica::{CacheConfig, Replicate, digest_of},
+};
 
 fn met() -> Relay {
     let mut relay = Relay::serving(&["b", "c"]);
@@ -30,6 +33,27 @@ fn a_batch_that_fits_is_committed_with_its_cursor_and_vector() {
     assert!(relay.put(LATEST, "k", "2") > version("c", 9), "the clock moves past records and vectors");
     let header = &relay.log.commits[1].header;
     assert_eq!((header.cursors[0].1.cursor.through, &header.seen), (to, &seen(&[at, version("c", 9)])));
+}
+
+#[test]
+fn where_a_cache_does_not_replicate_with_a_peer_its_vectors_speak_for_its_own_writes_alone() {
+    let mut relay = met();
+    let local = CacheConfig { replicate: Replicate::Local, ..relay.replica.config().caches[&cache(LATEST)].clone() };
+    let mut introduction = relay.introduction_of("c", Vector::new());
+    introduction.caches.retain(|told| told.cache != cache(LATEST));
+    introduction.caches.push(digest_of(&cache(LATEST), &local));
+    relay.meet_as(introduction);
+    let (theirs, other) = (version("b", 5), version("c", 6));
+    // To the third site nothing of that cache was sent, and all that the second wrote was claimed.
+    relay.apply("c", vec![], &[theirs, other]).expect("it fits");
+    assert_eq!(relay.replica.seen(), &seen(&[other]));
+    relay.apply("b", vec![live(LATEST, "k", theirs, "1")], &[]).expect("it fits");
+    assert_eq!(relay.get(LATEST, "k").as_deref(), Some("1"));
+    assert_eq!(relay.replica.seen(), &seen(&[theirs, other]));
+    // Nor can its reconcile tell what has gone of that cache.
+    let dropped = seen(&[version("b", 9)]);
+    assert_eq!(code(relay.reconcile_begin("c", dropped.clone(), dropped.clone())), ErrorCode::ReconcileFirst);
+    relay.reconcile_begin("b", dropped.clone(), dropped).expect("the cache replicates with it");
 }
 
 #[test]

@@ -151,7 +151,7 @@ impl Relay {
         relay.housekeep();
         let mut replica = Replica::new(ReplicaConfig { fill_wait: wait, ..config }, relay.replica.origin().run, START);
         for commit in &relay.log.commits {
-            replica.replay(&commit.header, &commit.records);
+            replica.replay(&commit.header, &commit.records).expect("few origins");
         }
         relay.replica = replica;
         relay
@@ -309,7 +309,7 @@ impl Relay {
         let config = self.replica.config().clone();
         let mut replica = Replica::new(config, run, self.now);
         for commit in &self.log.commits {
-            replica.replay(&commit.header, &commit.records);
+            replica.replay(&commit.header, &commit.records).expect("few origins");
         }
         replica.start(run, self.now);
         Relay { replica, log: self.log.clone(), now: self.now, writes: self.writes, conflicts: Vec::new() }

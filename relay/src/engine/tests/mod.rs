@@ -10,6 +10,7 @@ mod expiry;
 mod filling;
 mod forced;
 mod handshakes;
+mod origins;
 mod permutations;
 mod reconciles;
 mod reconfigured;
