@@ -56,6 +56,26 @@ enum Given {
     Flush,
 }
 
+/// The log without a writer: what of the store's time is the log's.
+fn replay_log(log: &mut SledLog, given: &[Given]) -> Duration {
+    let bytes = |given: &Given| match given {
+        Given::Append(first, bytes) | Given::Rewrite(first, bytes) => Bytes::from(value(first.get(), *bytes)),
+        Given::Remove(_) | Given::Flush => Bytes::new(),
+    };
+    let values: Vec<Bytes> = given.iter().map(bytes).collect();
+    let begun = Instant::now();
+    for (given, value) in given.iter().zip(values) {
+        let done = match given {
+            Given::Append(first, _) => log.append(*first, value),
+            Given::Rewrite(first, _) => log.rewrite(*first, value),
+            Given::Remove(first) => log.remove(*first),
+            Given::Flush => log.flush(),
+        };
+        done.expect("the log takes it");
+    }
+    begun.elapsed()
+}
+
 /// A log that notes what it is given.
 struct Recording {
     log: SledLog,
@@ -231,12 +251,20 @@ fn argument(name: &str, default: u64) -> u64 {
     args.nth(1).map_or(default, |text| text.parse().expect("a number"))
 }
 
-/// Processor time of this process so far, in seconds: `utime` and `stime` of `/proc/self/stat`, a hundredth each.
-fn processor() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok()).unwrap_or_default();
-    (ticks(11) + ticks(12)) / 100.0
+/// Processor time of this process's threads so far, in seconds, by what they are for: the writer's, the log's, and all others.
+fn processor() -> [f64; 3] {
+    let mut by_use = [0.0; 3];
+    for thread in std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
+        let read = |file: &str| std::fs::read_to_string(thread.path().join(file)).unwrap_or_default();
+        let at = match read("comm").trim() {
+            "writer" => 0,
+            "log" => 1,
+            _ => 2,
+        };
+        let nanoseconds = read("schedstat").split_whitespace().next().and_then(|field| field.parse::<f64>().ok());
+        by_use[at] += nanoseconds.unwrap_or_default() / 1e9;
+    }
+    by_use
 }
 
 /// One row of the table, gathered.
@@ -244,10 +272,11 @@ fn processor() -> f64 {
 struct Row {
     ratios: Vec<f64>,
     alone: Vec<f64>,
+    log: Vec<f64>,
     ours: Vec<f64>,
     theirs: Vec<f64>,
     written: Vec<f64>,
-    processor: f64,
+    processor: [f64; 3],
     bare_processor: f64,
     puts: f64,
 }
@@ -259,6 +288,8 @@ async fn main() {
     let given = Arc::new(Mutex::new(Vec::new()));
     let take = || std::mem::take(&mut *given.lock().expect("nobody broke"));
     let (bare, alone) = (Bare::open(&dir.path().join("bare")), Bare::open(&dir.path().join("alone")));
+    let directory = Directory::open(&dir.path().join("log")).expect("the directory opens");
+    let mut log = SledLog::open(directory, true).map_err(|(_, error)| error).expect("the log opens");
     // The store first gets all keys, so that every put overwrites as in service, and so many puts more that compaction is
     // at work as it will be ever after; the bare loops get the same.
     let store = open(&dir.path().join("store"), 1, 1000, &given);
@@ -266,18 +297,23 @@ async fn main() {
     store_round(&store, 0, at / 1000, 1000).await;
     store.shutdown().await;
     drop(store);
-    bare.replay(&take());
-    println!("medians of {rounds} rounds of {commits} commits; microseconds are of processor time");
+    let begun = take();
+    bare.replay(&begun);
+    replay_log(&mut log, &begun);
+    println!("medians of {rounds} rounds of {commits} commits; microseconds are of processor time, for each put");
     println!(
-        "{:>11} {:>12} {:>12} {:>7} {:>13} {:>15} {:>12} {:>11}",
+        "{:>11} {:>12} {:>12} {:>7} {:>13} {:>13} {:>15} {:>10} {:>7} {:>8} {:>7}",
         "puts/commit",
         "store puts/s",
         "bare puts/s",
         "ratio",
+        "log alone",
         "commits only",
         "bytes/appended",
-        "store us/put",
-        "bare us/put"
+        "writer us",
+        "log us",
+        "rest us",
+        "bare us"
     );
     let only = argument("--only", 0);
     for group in [1, 16, 64, 256].into_iter().filter(|group| only == 0 || only == *group) {
@@ -292,22 +328,31 @@ async fn main() {
             let appends = given.iter().filter(|given| matches!(given, Given::Append(..))).count();
             assert_eq!(appends as u64, commits, "each commit has {group} puts");
             let theirs = bare.replay(&given).as_secs_f64();
-            let bare_processor = processor() - between;
+            let bare_processor = processor().iter().sum::<f64>() - between.iter().sum::<f64>();
             let commits_only: Vec<Given> = given.iter().copied().filter(is_commit).collect();
             let alone = alone.replay(&commits_only).as_secs_f64();
+            let log_alone = replay_log(&mut log, &given).as_secs_f64();
             at += commits * group;
             if round > 0 {
-                row.take(&given, (commits * group) as f64, [ours, theirs, alone], [between - begun, bare_processor]);
+                row.take(
+                    &given,
+                    (commits * group) as f64,
+                    [ours, theirs, alone, log_alone],
+                    [0, 1, 2].map(|at| between[at] - begun[at]),
+                );
+                row.bare_processor += bare_processor;
             }
         }
         row.print(group);
         store.shutdown().await;
-        bare.replay(&take());
+        let rest = take();
+        bare.replay(&rest);
+        replay_log(&mut log, &rest);
     }
 }
 
 impl Row {
-    fn take(&mut self, given: &[Given], puts: f64, [ours, theirs, alone]: [f64; 3], processor: [f64; 2]) {
+    fn take(&mut self, given: &[Given], puts: f64, [ours, theirs, alone, log_alone]: [f64; 4], processor: [f64; 3]) {
         let bytes = |appends: bool| -> usize {
             given
                 .iter()
@@ -320,24 +365,27 @@ impl Row {
         };
         self.ratios.push(theirs / ours);
         self.alone.push(alone / ours);
+        self.log.push(log_alone / ours);
         self.ours.push(puts / ours);
         self.theirs.push(puts / theirs);
         self.written.push(bytes(false) as f64 / bytes(true) as f64);
-        self.processor += processor[0];
-        self.bare_processor += processor[1];
+        (0..3).for_each(|at| self.processor[at] += processor[at]);
         self.puts += puts;
     }
 
     fn print(self, group: u64) {
         let us = |seconds: f64| seconds * 1e6 / self.puts;
         println!(
-            "{group:>11} {:>12.0} {:>12.0} {:>7.2} {:>13.2} {:>15.2} {:>12.2} {:>11.2}",
+            "{group:>11} {:>12.0} {:>12.0} {:>7.2} {:>13.2} {:>13.2} {:>15.2} {:>10.2} {:>7.2} {:>8.2} {:>7.2}",
             median(self.ours),
             median(self.theirs),
             median(self.ratios),
+            median(self.log),
             median(self.alone),
             median(self.written),
-            us(self.processor),
+            us(self.processor[0]),
+            us(self.processor[1]),
+            us(self.processor[2]),
             us(self.bare_processor)
         );
     }

@@ -92,6 +92,17 @@ impl Staged {
         self.config.is_some() || self.changes.keys().any(|cache| !replica.declares(cache))
     }
 
+    /// How many of the commit's records another of them supersedes.
+    pub(crate) fn superseded(&self) -> usize {
+        let records = self.commit.iter().flat_map(|commit| &commit.records);
+        let is_superseded = |(sequence, record): &&(Sequence, LogRecord)| {
+            let LogRecord::Record(Record { cache, key: Some(key), .. }) = record else { return false };
+            let held = self.changes.get(cache).and_then(|change| change.keys.get(key).copied().flatten());
+            held.is_some_and(|held| held.sequence > *sequence)
+        };
+        records.filter(is_superseded).count()
+    }
+
     /// How many of the commit's records are held once it is published.
     pub fn held(&self) -> usize {
         self.changes.values().flat_map(|change| change.keys.values().chain([&change.clear])).flatten().count()

@@ -147,6 +147,15 @@ impl PartialEq for Replica {
 }
 impl Eq for Replica {}
 /// Of what decides and can be told from outside: not when something is looked at next.
+/// Where records lie that are not held any more.
+#[derive(Debug, Default)]
+pub struct Gone {
+    /// A later record of the log has their key.
+    pub superseded: Vec<Sequence>,
+    /// They were let go, or cleared.
+    pub taken: Vec<Sequence>,
+}
+
 impl Hash for Core {
     fn hash<H: Hasher>(&self, state: &mut H) {
         (self.run, self.head, self.clock, &self.seen, &self.dropped).hash(state);
@@ -228,29 +237,28 @@ impl Replica {
 
     /// Takes in what a group amounts to, once its commit is durable; at once where it has none.
     pub fn publish(&mut self, staged: Staged) -> Published {
-        self.publish_over(staged, &mut Vec::new())
+        self.publish_over(staged, &mut Gone::default())
     }
 
-    /// As [`Replica::publish`]; adds to `outdone` where the records lie that were held until then.
-    pub fn publish_over(&mut self, staged: Staged, outdone: &mut Vec<Sequence>) -> Published {
+    /// As [`Replica::publish`]; adds to `gone` where the records lie that were held until then.
+    pub fn publish_over(&mut self, staged: Staged, gone: &mut Gone) -> Published {
         let records = staged.commit.as_ref().map_or(&[][..], |commit| &commit.records);
         for (cache, change) in staged.changes {
             self.index.open(&cache, change.merge);
             if let Some(clear) = change.clear {
-                outdone.extend(self.index.clear(&cache, clear));
+                gone.taken.extend(self.index.clear(&cache, clear));
             }
             for (key, slot) in change.keys {
-                let old = match slot {
+                match slot {
                     Some(mut slot) => {
                         let has_context = !slot.parties.are_none();
                         if has_context && let Some(record) = record_at(records, slot.sequence) {
                             slot.parties = self.index.parties_of(record, &staged.core.seen);
                         }
-                        self.index.insert(&cache, &key, &slot)
+                        gone.superseded.extend(self.index.insert(&cache, &key, &slot));
                     }
-                    None => self.index.remove(&cache, &key),
-                };
-                outdone.extend(old);
+                    None => gone.taken.extend(self.index.remove(&cache, &key)),
+                }
             }
         }
         if !staged.origins.is_empty() {

@@ -207,8 +207,8 @@ impl World {
         let firsts: Vec<Sequence> = self.log.commits().into_iter().map(|(first, _)| first).collect();
         let older = firsts.len() - 1;
         let plan: Vec<_> = firsts[..older].iter().skip(from % older.max(1)).take(count).collect();
-        let no_use = Use { last: Sequence::ZERO, bytes: 0, records: 0, live: 0, stuck: 0 };
-        let plan: Vec<(Sequence, Use)> = plan.into_iter().map(|first| (*first, no_use)).collect();
+        let plan: Vec<(Sequence, Use)> =
+            plan.into_iter().map(|first| (*first, self.open.writer.ledger.usage(*first).unwrap())).collect();
         if plan.is_empty() {
             return;
         }

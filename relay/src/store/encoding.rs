@@ -95,6 +95,22 @@ pub fn encode(commit: &Commit) -> Bytes {
 
 /// The commit of these bytes, all of it checked.
 pub fn decode(bytes: &Bytes) -> Result<Commit, DecodeError> {
+    let (layout, header) = checked(bytes)?;
+    let mut records = Vec::with_capacity(layout.places.len());
+    for chunk in &layout.chunks {
+        layout.decode_chunk(bytes, chunk, &mut records)?;
+    }
+    let in_order = records.windows(2).all(|pair| pair[0].0 < pair[1].0);
+    let within = records.iter().all(|(sequence, _)| (layout.first..=layout.last).contains(sequence));
+    if in_order && within { Ok(Commit { header, records }) } else { Err(DecodeError::Inconsistent("its sequences")) }
+}
+
+/// The header of these bytes; of the records, the checksum alone is checked.
+pub fn decode_header(bytes: &Bytes) -> Result<CommitHeader, DecodeError> {
+    checked(bytes).map(|(_, header)| header)
+}
+
+fn checked(bytes: &Bytes) -> Result<(Layout, CommitHeader), DecodeError> {
     let checksum = bytes.first_chunk::<4>().ok_or(DecodeError::Short)?;
     if crc32fast::hash(&bytes[4..]) != u32::from_be_bytes(*checksum) {
         return Err(DecodeError::Checksum);
@@ -105,13 +121,7 @@ pub fn decode(bytes: &Bytes) -> Result<Commit, DecodeError> {
     if (header.first, header.last) != (layout.first, layout.last) {
         return Err(DecodeError::Inconsistent("its header is of other sequences"));
     }
-    let mut records = Vec::with_capacity(layout.places.len());
-    for chunk in &layout.chunks {
-        layout.decode_chunk(bytes, chunk, &mut records)?;
-    }
-    let in_order = records.windows(2).all(|pair| pair[0].0 < pair[1].0);
-    let within = records.iter().all(|(sequence, _)| (layout.first..=layout.last).contains(sequence));
-    if in_order && within { Ok(Commit { header, records }) } else { Err(DecodeError::Inconsistent("its sequences")) }
+    Ok((layout, header))
 }
 
 /// The record at `sequence`; `None` where the commit has none there. Decodes its chunk alone; the checksum over the whole

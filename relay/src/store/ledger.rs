@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use landbridge_protocol::position::Sequence;
 
+use crate::engine::replica::Gone;
+
 /// A commit smaller than this is merged with its neighbours when there are enough of them.
 pub(super) const SMALL_BYTES: u64 = 8 * 1024;
 /// What a merged commit has about, at most.
@@ -12,13 +14,17 @@ pub(super) const MERGED_BYTES: u64 = 64 * 1024;
 pub(super) const MERGE_RUN: usize = 8;
 /// Stuck records that are let be whatever their share.
 const STUCK_ALLOWED: u64 = 1024;
-/// What the commits of one rewrite have together about, at most: they are in memory at once.
+/// What is read for one rewrite, about, at most: it is in memory at once.
 const READ_AT_ONCE_BYTES: u64 = 8 * 1024 * 1024;
+/// The same while there is other work, which waits for it.
+const READ_BETWEEN_BYTES: u64 = 512 * 1024;
+/// As many small commits are let be while there is other work: those that die before need not be copied.
+const SMALL_ALLOWED: usize = 16 * 1024;
 /// Commits that one search for small neighbours looks at.
 const SEARCH_BOUND: usize = 1024;
 
 /// What is known of a commit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Use {
     pub(super) last: Sequence,
     pub(super) bytes: u64,
@@ -27,9 +33,28 @@ pub(super) struct Use {
     pub(super) live: u32,
     /// Not held, and must stay: a removal whose older records may still lie before it.
     pub(super) stuck: u32,
+    /// Not held, and a later record of the log has their key. They are of no use whatever becomes of that one: as long as
+    /// something older of the key lies in the log, the last that had it stays.
+    pub(super) superseded: u32,
+}
+
+/// Bytes that must be read to rewrite these as one: all but those of commits of which nothing can be left; of the last
+/// one the header is needed.
+pub(super) fn read_bytes(plan: &[(Sequence, Use)]) -> u64 {
+    let last = plan.last().map(|(_, usage)| usage.bytes).unwrap_or_default();
+    last + plan.iter().rev().skip(1).map(|(_, usage)| usage.read_bytes()).sum::<u64>()
 }
 
 impl Use {
+    /// Whether all of it is superseded, so that it can go unread.
+    pub(super) fn is_superseded(&self) -> bool {
+        self.records > 0 && self.superseded == self.records
+    }
+
+    fn read_bytes(&self) -> u64 {
+        if self.is_superseded() { 0 } else { self.bytes }
+    }
+
     fn dead(&self) -> u32 {
         self.records - self.live
     }
@@ -96,8 +121,19 @@ impl Ledger {
         self.dirty.remove(&first);
     }
 
-    /// The records at these sequences are not held any more.
-    pub(super) fn died(&mut self, mut sequences: Vec<Sequence>) {
+    /// What is known of the commit under this sequence.
+    #[cfg(test)]
+    pub(super) fn usage(&self, first: Sequence) -> Option<Use> {
+        self.commits.get(&first).copied()
+    }
+
+    /// These records are not held any more.
+    pub(super) fn died(&mut self, gone: Gone) {
+        self.count_dead(gone.superseded, true);
+        self.count_dead(gone.taken, false);
+    }
+
+    fn count_dead(&mut self, mut sequences: Vec<Sequence>, superseded: bool) {
         sequences.sort_unstable();
         let mut rest = &sequences[..];
         while let Some(sequence) = rest.first() {
@@ -107,11 +143,12 @@ impl Ledger {
             rest = later;
             let Some((first, usage)) = commit else { continue };
             let dead = here.iter().filter(|sequence| **sequence <= usage.last).count() as u32;
-            self.change(first, usage, Use { live: usage.live.saturating_sub(dead), ..usage });
+            let superseded = usage.superseded + if superseded { dead } else { 0 };
+            self.change(first, usage, Use { live: usage.live.saturating_sub(dead), superseded, ..usage });
         }
     }
 
-    // As `put`, where nothing but `live` is another.
+    // As `put`, where nothing but `live` and `superseded` is another.
     fn change(&mut self, first: Sequence, old: Use, new: Use) {
         self.dead_bytes = self.dead_bytes - old.dead_bytes() + new.dead_bytes();
         let place = |usage: &Use| usage.is_half_dead().then(|| (usage.held_share(), first));
@@ -144,23 +181,23 @@ impl Ledger {
         let pressed = idle || self.dead_bytes * 2 > self.bytes;
         let half_dead = self.half_dead.iter().map(|(_, first)| *first).find(|first| *first != newest);
         if let Some(first) = half_dead.filter(|_| pressed) {
-            return Some(self.neighbours(first, newest));
+            return Some(self.neighbours(first, newest, if idle { READ_AT_ONCE_BYTES } else { READ_BETWEEN_BYTES }));
         }
         if self.stuck > STUCK_ALLOWED && self.stuck * 4 > self.records {
             let first = self.dirty.first().copied().filter(|first| *first != newest)?;
             return Some(vec![(first, self.commits[&first])]);
         }
-        self.small_run(newest)
+        if idle || self.small > SMALL_ALLOWED { self.small_run(newest) } else { None }
     }
 
     // The commit, and those after it that are small or half dead too, as long as what is held of them fits together.
-    fn neighbours(&self, first: Sequence, newest: Sequence) -> Vec<(Sequence, Use)> {
+    fn neighbours(&self, first: Sequence, newest: Sequence, max_read: u64) -> Vec<(Sequence, Use)> {
         let (mut sum, mut read) = (0, 0);
         let fits = |(at, usage): &(&Sequence, &Use)| {
             sum += usage.bytes - usage.dead_bytes();
-            read += usage.bytes;
+            read += usage.read_bytes();
             let joins = usage.is_half_dead() || usage.bytes < SMALL_BYTES;
-            **at == first || (**at != newest && joins && sum <= MERGED_BYTES && read <= READ_AT_ONCE_BYTES)
+            **at == first || (**at != newest && joins && sum <= MERGED_BYTES && read <= max_read)
         };
         self.commits.range(first..).take_while(fits).take(SEARCH_BOUND).map(|(at, usage)| (*at, *usage)).collect()
     }
@@ -204,12 +241,33 @@ impl Ledger {
 mod tests {
     use super::*;
 
+    fn taken(taken: Vec<Sequence>) -> Gone {
+        Gone { taken, ..Gone::default() }
+    }
+
+    #[test]
+    fn what_is_superseded_as_a_whole_goes_unread_and_what_was_taken_does_not() {
+        let mut ledger = Ledger::default();
+        let usage = Use { bytes: 100_000, records: 10, live: 10, ..Use::default() };
+        for at in [1, 11, 21, 31, 41] {
+            ledger.put(Sequence::new(at), Use { last: Sequence::new(at + 9), ..usage });
+        }
+        ledger.died(Gone { superseded: (1..=20).map(Sequence::new).collect(), taken: vec![Sequence::new(21)] });
+        ledger.died(Gone { superseded: (22..=30).map(Sequence::new).collect(), taken: Vec::new() });
+        let plan = ledger.plan(false).expect("more than half is dead");
+        let places: Vec<u64> = plan.iter().map(|(at, _)| at.get()).collect();
+        assert_eq!(places, [1, 11, 21]);
+        assert_eq!(plan.iter().map(|(_, usage)| usage.is_superseded()).collect::<Vec<_>>(), [true, true, false]);
+        assert_eq!(read_bytes(&plan), 100_000);
+        assert_eq!(read_bytes(&plan[..2]), 100_000, "the header of the last one is needed");
+    }
+
     #[test]
     fn commits_that_are_all_dead_are_not_read_all_at_once() {
         let mut ledger = Ledger::default();
         for at in 1..=1000 {
             let bytes = 1024 * 1024;
-            ledger.put(Sequence::new(at), Use { last: Sequence::new(at), bytes, records: 1, live: 0, stuck: 0 });
+            ledger.put(Sequence::new(at), Use { last: Sequence::new(at), bytes, records: 1, ..Use::default() });
         }
         let read = |plan: Vec<(Sequence, Use)>| plan.iter().map(|(_, usage)| usage.bytes).sum::<u64>();
         assert!(ledger.plan(true).map(read).is_some_and(|bytes| (1..=READ_AT_ONCE_BYTES).contains(&bytes)));
@@ -218,23 +276,23 @@ mod tests {
     #[test]
     fn while_there_is_other_work_the_deadest_go_first_and_only_beyond_the_bound() {
         let mut ledger = Ledger::default();
-        let usage = |at, live| Use { last: Sequence::new(at), bytes: 100_000, records: 100, live, stuck: 0 };
+        let usage = |at, live| Use { last: Sequence::new(at), bytes: 100_000, records: 100, live, ..Use::default() };
         for (at, live) in [(1, 45), (2, 90), (3, 20), (4, 90), (5, 100)] {
             ledger.put(Sequence::new(at), usage(at, live));
         }
         assert_eq!(ledger.plan(false), None, "less than half of all is dead");
         assert_eq!(ledger.plan(true).map(|plan| plan[0].0), Some(Sequence::new(3)));
-        ledger.died(vec![Sequence::new(4); 90]);
+        ledger.died(taken(vec![Sequence::new(4); 90]));
         assert_eq!(ledger.bytes(), (255_000, 245_000));
         assert_eq!(ledger.plan(false), None);
-        ledger.died(vec![Sequence::new(2); 10]);
+        ledger.died(taken(vec![Sequence::new(2); 10]));
         assert_eq!(ledger.plan(false).map(|plan| plan[0].0), Some(Sequence::new(4)), "the deadest");
     }
 
     #[test]
     fn a_full_neighbour_of_a_dead_commit_is_let_be() {
         let mut ledger = Ledger::default();
-        let usage = |at, live| Use { last: Sequence::new(at), bytes: 1024 * 1024, records: 1, live, stuck: 0 };
+        let usage = |at, live| Use { last: Sequence::new(at), bytes: 1024 * 1024, records: 1, live, ..Use::default() };
         for (at, live) in [(1, 0), (2, 1), (3, 1)] {
             ledger.put(Sequence::new(at), usage(at, live));
         }

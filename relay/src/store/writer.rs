@@ -29,7 +29,7 @@ use super::{
     conflicts::{ConflictLog, Notes},
     encoding,
     hold::Hold,
-    ledger::{Ledger, Use},
+    ledger::{self, Ledger, Use},
     options::StoreLimits,
     reader::Reader,
     scribe::Order,
@@ -39,7 +39,7 @@ use crate::{
         command::{Command, Decided, Published},
         group::Staged,
         header::{Commit, LogRecord},
-        replica::Replica,
+        replica::{Gone, Replica},
     },
     metrics::{Bound, Metrics, StoreMetrics},
 };
@@ -129,9 +129,10 @@ impl Writer {
         let mut order = None;
         if let Some(commit) = &staged.commit {
             let bytes = encoding::encode(commit);
-            let (first, records, live) = (commit.header.first, commit.records.len() as u32, staged.held() as u32);
-            let length = bytes.len() as u64;
-            usage = Some((first, Use { last: commit.header.last, bytes: length, records, live, stuck: 0 }));
+            let (first, last, length) = (commit.header.first, commit.header.last, bytes.len() as u64);
+            let (records, live) = (commit.records.len() as u32, staged.held() as u32);
+            let superseded = if live < records { staged.superseded() as u32 } else { 0 };
+            usage = Some((first, Use { last, bytes: length, records, live, stuck: 0, superseded }));
             order = Some(Order::Append { first, bytes, notes });
         } else if !notes.is_empty() {
             order = Some(Order::Keep(notes));
@@ -157,11 +158,11 @@ impl Writer {
         if let Some(commit) = &staged.commit {
             self.count_expirations(commit);
         }
-        let mut outdone = Vec::new();
+        let mut gone = Gone::default();
         let mut replica = self.replica.write().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let published = replica.publish_over(staged, &mut outdone);
+        let published = replica.publish_over(staged, &mut gone);
         drop(replica);
-        self.ledger.died(outdone);
+        self.ledger.died(gone);
         let mut appended_bytes = 0;
         if let Some((first, usage)) = usage {
             appended_bytes = usage.bytes;
@@ -219,7 +220,7 @@ impl Writer {
             if plan.iter().any(|(first, _)| self.rewriting.contains(first)) {
                 break;
             }
-            compacted.read_bytes += plan.iter().map(|(_, usage)| usage.bytes).sum::<u64>().max(1);
+            compacted.read_bytes += ledger::read_bytes(&plan).max(1);
             compacted.orders.push(self.rewrite(&plan)?);
         }
         Ok(compacted)
@@ -231,20 +232,26 @@ impl Writer {
     }
 
     pub(super) fn rewrite(&mut self, plan: &[(Sequence, Use)]) -> Result<Order, String> {
-        let (first, _) = plan[0];
-        let mut whole: Option<Commit> = None;
-        for (at, _) in plan {
+        let (Some((first, _)), Some((newest, _))) = (plan.first().copied(), plan.last()) else {
+            return Err("a rewrite of no commits".into());
+        };
+        // Headers are cumulative: the last one's says all that the others do.
+        let (mut header, mut records) = (None, Vec::new());
+        for (at, usage) in plan.iter().filter(|(at, usage)| !usage.is_superseded() || at == newest) {
             let (found, bytes) = self.reader.commit_at(*at).map_err(|error| error.to_string())?;
             if found != *at {
                 return Err(format!("the commit at {at} is missing"));
             }
-            let commit = encoding::decode(&bytes).map_err(|error| format!("the commit at {at}: {error}"))?;
-            let mut records = whole.map_or_else(Vec::new, |whole| whole.records);
+            let failed = |error: encoding::DecodeError| format!("the commit at {at}: {error}");
+            if usage.is_superseded() {
+                header = Some(encoding::decode_header(&bytes).map_err(failed)?);
+                continue;
+            }
+            let commit = encoding::decode(&bytes).map_err(failed)?;
             records.extend(commit.records);
-            // Headers are cumulative: the last one's says all that the others do.
-            whole = Some(Commit { header: commit.header, records });
+            header = Some(commit.header);
         }
-        let mut commit = whole.ok_or("a rewrite of no commits")?;
+        let mut commit = Commit { header: header.ok_or("a rewrite of no commits")?, records };
         commit.header.first = first;
         let below_low_water = first <= self.ledger.low_water();
         let replica = self.replica.read().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -257,7 +264,8 @@ impl Writer {
         drop(replica);
         let records = commit.records.len() as u32;
         let bytes = encoding::encode(&commit);
-        let usage = Use { last: commit.header.last, bytes: bytes.len() as u64, records, live, stuck: records - live };
+        let (last, stuck) = (commit.header.last, records - live);
+        let usage = Use { last, bytes: bytes.len() as u64, records, live, stuck, superseded: 0 };
         for (at, _) in plan {
             self.ledger.take(*at);
         }
