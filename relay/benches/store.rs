@@ -6,8 +6,10 @@
 //! The store takes groups of just so many puts, three of them on their way at any time, as sessions do that don't wait for
 //! one answer before they ask again; that each commit has just so many puts is asserted. What the store gives its log
 //! meanwhile is recorded: every append, every rewrite and removal of compaction, every flush. Then the bare loop gives
-//! sled as many bytes under the same keys in the same order, and makes them durable as often. `ratio` is the bare loop's
-//! time over the store's; `commits only` the same with a loop that has none of compaction's work to do.
+//! sled, as it comes, as many bytes under the same keys in the same order, and makes them durable as often, those included
+//! that sled puts beside its file. `ratio` is the bare loop's time over the store's. `file only` is the same with a loop that
+//! leaves the files beside to the page cache, so that a power cut may take what it wrote; `log alone` with the store's log
+//! and no store before it; `commits only` with a bare loop that has none of compaction's work to do.
 
 use std::{
     collections::VecDeque,
@@ -36,6 +38,7 @@ use landbridge_relay::{
     metrics::Metrics,
     store::{
         Store, StoreLimits, StoreOptions,
+        blobs::Blobs,
         directory::Directory,
         log::{Log, LogError, LogReader},
         sled_log::SledLog,
@@ -198,23 +201,25 @@ async fn store_round(store: &Store, first: u64, commits: u64, group: u64) -> Dur
     begun.elapsed()
 }
 
-/// sled alone, and what it was given.
+/// sled alone, as it comes, and what it was given.
 struct Bare {
     db: sled::Db,
     tree: sled::Tree,
     file: File,
+    /// What it writes beside its file; `None`: that is left to the page cache, and not durable.
+    blobs: Option<Blobs>,
 }
 
 impl Bare {
-    fn open(dir: &Path) -> Self {
+    fn open(dir: &Path, all: bool) -> Self {
         let db = sled::Config::new().path(dir).flush_every_ms(None).open().expect("sled opens");
         let tree = db.open_tree("commits").expect("a tree");
         let file = File::open(dir.join("db")).expect("sled's file");
-        Self { db, tree, file }
+        Self { db, tree, file, blobs: all.then(|| Blobs::of(dir.join("blobs"))) }
     }
 
     /// Does what the store's log was given, with other bytes. Gives the time.
-    fn replay(&self, given: &[Given]) -> Duration {
+    fn replay(&mut self, given: &[Given]) -> Duration {
         let values: Vec<Vec<u8>> = given
             .iter()
             .map(|given| match given {
@@ -235,6 +240,7 @@ impl Bare {
                 Given::Flush => {
                     self.db.flush().expect("flush");
                     self.file.sync_data().expect("fdatasync");
+                    self.blobs.iter_mut().for_each(|blobs| blobs.settle().expect("fsync"));
                 }
             }
         }
@@ -272,6 +278,7 @@ fn processor() -> [f64; 3] {
 struct Row {
     ratios: Vec<f64>,
     alone: Vec<f64>,
+    file_only: Vec<f64>,
     log: Vec<f64>,
     ours: Vec<f64>,
     theirs: Vec<f64>,
@@ -287,7 +294,8 @@ async fn main() {
     let dir = tempfile::tempdir_in(".").expect("a directory on the disk that is to be measured");
     let given = Arc::new(Mutex::new(Vec::new()));
     let take = || std::mem::take(&mut *given.lock().expect("nobody broke"));
-    let (bare, alone) = (Bare::open(&dir.path().join("bare")), Bare::open(&dir.path().join("alone")));
+    let bare = |name: &str, all| Bare::open(&dir.path().join(name), all);
+    let (mut bare, mut file_only, mut alone) = (bare("bare", true), bare("file", false), bare("alone", true));
     let directory = Directory::open(&dir.path().join("log")).expect("the directory opens");
     let mut log = SledLog::open(directory, true).map_err(|(_, error)| error).expect("the log opens");
     // The store first gets all keys, so that every put overwrites as in service, and so many puts more that compaction is
@@ -299,14 +307,16 @@ async fn main() {
     drop(store);
     let begun = take();
     bare.replay(&begun);
+    file_only.replay(&begun);
     replay_log(&mut log, &begun);
     println!("medians of {rounds} rounds of {commits} commits; microseconds are of processor time, for each put");
     println!(
-        "{:>11} {:>12} {:>12} {:>7} {:>13} {:>13} {:>15} {:>10} {:>7} {:>8} {:>7}",
+        "{:>11} {:>12} {:>12} {:>7} {:>10} {:>10} {:>13} {:>15} {:>10} {:>7} {:>8} {:>7}",
         "puts/commit",
         "store puts/s",
         "bare puts/s",
         "ratio",
+        "file only",
         "log alone",
         "commits only",
         "bytes/appended",
@@ -331,13 +341,14 @@ async fn main() {
             let bare_processor = processor().iter().sum::<f64>() - between.iter().sum::<f64>();
             let commits_only: Vec<Given> = given.iter().copied().filter(is_commit).collect();
             let alone = alone.replay(&commits_only).as_secs_f64();
+            let file_only = file_only.replay(&given).as_secs_f64();
             let log_alone = replay_log(&mut log, &given).as_secs_f64();
             at += commits * group;
             if round > 0 {
                 row.take(
                     &given,
                     (commits * group) as f64,
-                    [ours, theirs, alone, log_alone],
+                    [ours, theirs, file_only, alone, log_alone],
                     [0, 1, 2].map(|at| between[at] - begun[at]),
                 );
                 row.bare_processor += bare_processor;
@@ -347,12 +358,19 @@ async fn main() {
         store.shutdown().await;
         let rest = take();
         bare.replay(&rest);
+        file_only.replay(&rest);
         replay_log(&mut log, &rest);
     }
 }
 
 impl Row {
-    fn take(&mut self, given: &[Given], puts: f64, [ours, theirs, alone, log_alone]: [f64; 4], processor: [f64; 3]) {
+    fn take(
+        &mut self,
+        given: &[Given],
+        puts: f64,
+        [ours, theirs, file_only, alone, log_alone]: [f64; 5],
+        processor: [f64; 3],
+    ) {
         let bytes = |appends: bool| -> usize {
             given
                 .iter()
@@ -365,6 +383,7 @@ impl Row {
         };
         self.ratios.push(theirs / ours);
         self.alone.push(alone / ours);
+        self.file_only.push(file_only / ours);
         self.log.push(log_alone / ours);
         self.ours.push(puts / ours);
         self.theirs.push(puts / theirs);
@@ -376,10 +395,11 @@ impl Row {
     fn print(self, group: u64) {
         let us = |seconds: f64| seconds * 1e6 / self.puts;
         println!(
-            "{group:>11} {:>12.0} {:>12.0} {:>7.2} {:>13.2} {:>13.2} {:>15.2} {:>10.2} {:>7.2} {:>8.2} {:>7.2}",
+            "{group:>11} {:>12.0} {:>12.0} {:>7.2} {:>10.2} {:>10.2} {:>13.2} {:>15.2} {:>10.2} {:>7.2} {:>8.2} {:>7.2}",
             median(self.ours),
             median(self.theirs),
             median(self.ratios),
+            median(self.file_only),
             median(self.log),
             median(self.alone),
             median(self.written),

@@ -12,7 +12,8 @@ use std::{
 };
 
 /// See the module.
-pub(super) struct Blobs {
+#[derive(Debug)]
+pub struct Blobs {
     dir: PathBuf,
     watch: Option<Watch>,
     /// Whether the directory has been read since the watch began.
@@ -25,7 +26,7 @@ pub(super) struct Blobs {
 
 impl Blobs {
     /// Those of a directory that is there.
-    pub(super) fn of(dir: PathBuf) -> Self {
+    pub fn of(dir: PathBuf) -> Self {
         let watch = Watch::of(&dir).inspect_err(|error| tracing::debug!(%error, "no watch: reading the directory"));
         Self { watch: watch.ok(), ..Self::unwatched(dir) }
     }
@@ -35,7 +36,11 @@ impl Blobs {
     }
 
     /// Makes durable what has come in since the last time, its name included.
-    pub(super) fn settle(&mut self) -> io::Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// Where a file, or the directory, can't be read or made durable.
+    pub fn settle(&mut self) -> io::Result<()> {
         let told = self.watch.as_mut().map(Watch::created).transpose()?.flatten();
         let new = match told.filter(|_| self.was_read) {
             Some(created) => created,
@@ -69,6 +74,7 @@ impl Blobs {
 }
 
 #[cfg(target_os = "linux")]
+#[derive(Debug)]
 struct Watch(std::os::fd::OwnedFd);
 
 #[cfg(target_os = "linux")]
@@ -107,6 +113,7 @@ impl Watch {
 }
 
 #[cfg(not(target_os = "linux"))]
+#[derive(Debug)]
 struct Watch;
 
 #[cfg(not(target_os = "linux"))]

@@ -11,6 +11,7 @@
 //! It knows nothing of the network, and nothing of sled passes its [`log`] interface.
 
 pub mod backup;
+pub mod blobs;
 pub mod conflicts;
 pub mod directory;
 pub mod encoding;
@@ -24,7 +25,6 @@ pub mod writer;
 
 #[cfg(test)]
 mod backup_tests;
-mod blobs;
 #[cfg(test)]
 mod compaction_tests;
 #[cfg(test)]

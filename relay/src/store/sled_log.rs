@@ -30,6 +30,10 @@ use super::{
 /// Bytes that sled keeps in memory before it lets pages go.
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 
+/// Bytes of one of the pieces in which sled writes its file. What is above a quarter of it goes to a file of its own, and
+/// costs a flush of its own: a tree's leaf, which is written as a whole now and then, has up to 16 commits.
+const SEGMENT_BYTES: usize = 4 * 1024 * 1024;
+
 /// How many appended bytes may pass before the directory notes again how far the log has come. One small file
 /// synchronised per that many bytes is lost in the noise.
 const NOTE_EVERY_BYTES: u64 = 16 * 1024 * 1024;
@@ -188,7 +192,9 @@ fn open_engine(directory: &Directory) -> Result<Engine, OpenError> {
     if noted > Sequence::ZERO && !path.join("db").exists() {
         return Err(damaged("its file `db` is missing".into()));
     }
-    let config = sled::Config::new().path(&path).cache_capacity(CACHE_BYTES).flush_every_ms(None);
+    let segment_bytes = segment_bytes(&path).unwrap_or(SEGMENT_BYTES);
+    let config = sled::Config::new().path(&path).segment_size(segment_bytes);
+    let config = config.cache_capacity(CACHE_BYTES).flush_every_ms(None);
     let opened = catch_unwind(AssertUnwindSafe(|| -> sled::Result<_> {
         let db = config.open()?;
         let tree = db.open_tree("commits")?;
@@ -219,6 +225,13 @@ fn open_engine(directory: &Directory) -> Result<Engine, OpenError> {
         synced.map_err(|source| OpenError::File { path: dir.to_owned(), source })?;
     }
     Ok((db, trees, Arc::new(file), newest))
+}
+
+/// That of a log that is there: it can't be changed.
+fn segment_bytes(log: &Path) -> Option<usize> {
+    let settings = fs::read(log.join("conf")).ok()?;
+    let settings = String::from_utf8_lossy(&settings);
+    settings.lines().find_map(|line| line.strip_prefix("segment_size: ")?.trim().parse().ok())
 }
 
 fn remove_half_snapshots(log: &Path) -> Result<(), OpenError> {
@@ -306,6 +319,17 @@ mod tests {
         let reader = open(dir.path()).unwrap().reader();
         assert!(!half.exists());
         assert_eq!(reader.covering(at(50)).unwrap().unwrap().0, at(50));
+    }
+
+    #[test]
+    fn a_log_made_with_smaller_segments_opens() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = Directory::open(dir.path()).unwrap();
+        let db = sled::Config::new().path(directory.log()).segment_size(512 * 1024).open().unwrap();
+        db.open_tree("commits").unwrap().insert(&key(at(1)), "one").unwrap();
+        drop((db, directory));
+        let reader = open(dir.path()).unwrap().reader();
+        assert_eq!(reader.covering(at(1)).unwrap(), Some((at(1), "one".into())));
     }
 
     #[test]
