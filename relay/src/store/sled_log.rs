@@ -326,7 +326,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let directory = Directory::open(dir.path()).unwrap();
         let db = sled::Config::new().path(directory.log()).segment_size(512 * 1024).open().unwrap();
-        db.open_tree("commits").unwrap().insert(&key(at(1)), "one").unwrap();
+        db.open_tree("commits").unwrap().insert(key(at(1)), "one").unwrap();
         drop((db, directory));
         let reader = open(dir.path()).unwrap().reader();
         assert_eq!(reader.covering(at(1)).unwrap(), Some((at(1), "one".into())));
