@@ -102,11 +102,14 @@ impl Group<'_> {
     }
 
     /// A cache that is lacked of the peer's log and replicates with another site: what the peer's V says of other sites' writes
-    /// is not so for that cache.
+    /// is not so for that cache. One that neither this relay nor the other site declares goes to nobody.
     pub(crate) fn unspoken_for(&self, peer: &SiteName) -> Option<&CacheName> {
         let elsewhere = |cache: &CacheName| {
             let mut others = self.core.peers.iter().filter(|(site, _)| *site != peer);
-            others.any(|(_, report)| self.base.replicates_by(Some(report), cache))
+            let declared = self.base.declares(cache);
+            others.any(|(_, report)| {
+                (declared || report.caches.contains_key(cache)) && self.base.replicates_by(Some(report), cache)
+            })
         };
         let lacks = &self.core.cursors.get(peer)?.lacks;
         lacks.iter().find(|cache| elsewhere(cache)).filter(|_| self.guards().hold(Guard::Hearsay))

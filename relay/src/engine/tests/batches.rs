@@ -57,6 +57,20 @@ fn where_a_cache_does_not_replicate_with_a_peer_its_vectors_speak_for_its_own_wr
 }
 
 #[test]
+fn a_local_cache_that_one_site_alone_declares_takes_nothing_from_what_that_site_says() {
+    let mut relay = met();
+    let local = CacheConfig { replicate: Replicate::Local, ..relay.replica.config().caches[&cache(LATEST)].clone() };
+    let mut introduction = relay.introduction_of("c", Vector::new());
+    introduction.caches.push(digest_of(&cache("theirs"), &local));
+    relay.meet_as(introduction);
+    let (theirs, other) = (version("b", 5), version("c", 6));
+    relay.apply("c", vec![], &[theirs, other]).expect("it fits");
+    assert_eq!(relay.replica.seen(), &seen(&[theirs, other]));
+    let dropped = seen(&[version("b", 9)]);
+    relay.reconcile_begin("c", dropped.clone(), dropped).expect("all that is held here replicates with it");
+}
+
+#[test]
 fn a_batch_that_does_not_begin_at_the_cursor_is_refused() {
     let mut relay = met();
     let batch = relay.batch_of("b", vec![live(LATEST, "k", version("b", 5), "1")], &[]);
