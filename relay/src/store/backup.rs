@@ -10,7 +10,8 @@
 //! without `fsync`: the relay begins a new run, and the peers bring what it lacks.
 
 use std::{
-    fs::{self, File},
+    ffi::OsString,
+    fs::{self, File, ReadDir},
     io::{self, Read},
     path::{Path, PathBuf},
 };
@@ -19,7 +20,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use landbridge_protocol::{name::SiteName, position::Sequence};
 
 use super::{
-    directory::Directory,
+    directory::{Directory, FORMAT_FILE, LOG_DIR},
     encoding,
     error::OpenError,
     hold::Held,
@@ -39,6 +40,10 @@ const MAX_WORDS_BYTES: usize = 128;
 const PART_BYTES: usize = 1 << 20;
 /// Bytes of a commit at most; no writer makes a longer one.
 const MAX_COMMIT_BYTES: u32 = 256 << 20;
+/// What a store is called while it is put together.
+const RESTORING: &str = ".restoring";
+/// What a file system may have in its root.
+const LOST_AND_FOUND: &str = "lost+found";
 /// Bytes that are restored between two flushes.
 const FLUSH_BYTES: usize = 8 << 20;
 
@@ -141,35 +146,61 @@ pub enum RestoreError {
 }
 
 /// Makes the store of `site` in `dir`, which must not be there, of a backup; tells now and then through which sequence it is
-/// restored. Gives the last one. The store is put together beside `dir`, and put there when it is whole.
+/// restored. Gives the last one. The store is put together beside `dir`, or within it where it is an empty directory, as a
+/// mounted one can't be replaced; and put there when it is whole.
 pub fn restore(
     from: &mut impl Read,
     site: SiteName,
     dir: &Path,
     mut tell: impl FnMut(Sequence),
 ) -> Result<Sequence, RestoreError> {
-    let mut beside = dir.as_os_str().to_owned();
-    beside.push(".restoring");
-    let beside = PathBuf::from(beside);
-    // An empty directory, as a mounted one, is as good as none.
-    let is_there = |path: &Path| fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some()) || path.is_file();
-    if is_there(dir) {
-        return Err(RestoreError::Present(dir.to_owned()));
-    }
-    if is_there(&beside) {
+    let is_there = dir.is_dir();
+    let beside = if is_there { dir.join(RESTORING) } else { with_suffix(dir, RESTORING) };
+    let holds_any = |path: &Path| {
+        let counts = |name: OsString| name != LOST_AND_FOUND && name != RESTORING;
+        let any = |entries: ReadDir| entries.flatten().any(|entry| counts(entry.file_name()));
+        fs::read_dir(path).is_ok_and(any) || path.is_file()
+    };
+    if holds_any(&beside) {
         return Err(RestoreError::Unfinished(beside));
     }
+    if holds_any(dir) {
+        return Err(RestoreError::Present(dir.to_owned()));
+    }
     check_words(from, site)?;
-    let filled = fill(from, &beside, &mut tell);
-    let Ok(head) = filled else {
-        // It is half a store, and what is wrong with the backup matters more than that it can't be removed.
+    let restored = fill(from, &beside, &mut tell).and_then(|head| {
+        if is_there {
+            move_up(&beside, dir)?
+        } else {
+            fs::rename(&beside, dir)?
+        }
+        Ok(head)
+    });
+    if restored.is_err() {
+        // It is half a store, or one that can't be put there; what is wrong matters more than that it can't be removed.
         drop(fs::remove_dir_all(&beside));
-        return filled;
-    };
-    fs::rename(&beside, dir)?;
-    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(parent)?.sync_all()?;
+    }
+    let head = restored?;
+    let synced = if is_there { dir } else { dir.parent().unwrap_or(dir) };
+    File::open(if synced.as_os_str().is_empty() { Path::new(".") } else { synced })?.sync_all()?;
     Ok(head)
+}
+
+fn with_suffix(dir: &Path, suffix: &str) -> PathBuf {
+    let mut name = dir.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// Puts what a directory holds into the one that it lies in. The log goes first and the format's file last: a store that is
+/// half there does not open.
+fn move_up(beside: &Path, dir: &Path) -> io::Result<()> {
+    let mut names = fs::read_dir(beside)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()?;
+    names.sort_by_key(|name| (name == FORMAT_FILE, name != LOG_DIR));
+    for name in names {
+        fs::rename(beside.join(&name), dir.join(&name))?;
+    }
+    fs::remove_dir(beside)
 }
 
 fn check_words(from: &mut impl Read, site: SiteName) -> Result<(), RestoreError> {

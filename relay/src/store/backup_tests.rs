@@ -166,3 +166,31 @@ async fn an_empty_store_has_a_backup_too() {
     let refused = store.backup().await.unwrap_err();
     assert_eq!(refused.code(), Some(landbridge_protocol::error::ErrorCode::ShuttingDown));
 }
+
+/// A mounted directory can't be replaced: what is there stays the same one.
+#[cfg(unix)]
+#[tokio::test]
+async fn an_empty_directory_is_filled_and_not_replaced() {
+    use std::os::unix::fs::MetadataExt;
+
+    let store = store(MemoryLog::new(), Arc::new(ManualClock::at(now())));
+    put(&store, 1, 1, 50).await;
+    let (whole, _) = rest(&mut store.backup().await.unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("store");
+    std::fs::create_dir(&place).unwrap();
+    std::fs::create_dir(place.join("lost+found")).unwrap();
+    let is = || std::fs::metadata(&place).unwrap().ino();
+    let was = is();
+    let names = || {
+        let entries = std::fs::read_dir(&place).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    restore(&mut &whole[..whole.len() - 1], site("site1"), &place, |_| {}).unwrap_err();
+    assert_eq!(names(), ["lost+found"], "what failed is out of the way of the next try");
+    restore(&mut &whole[..], site("site1"), &place, |_| {}).unwrap();
+    assert_eq!((is(), names()), (was, ["FORMAT", "lock", "log", "lost+found", "newest"].map(str::to_owned).into()));
+    assert_eq!(contents(&reopened(&place)).len(), 1);
+}

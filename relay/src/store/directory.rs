@@ -21,7 +21,8 @@ use super::error::OpenError;
 /// The format that this program writes, and the newest that it reads.
 pub const FORMAT: u32 = 1;
 
-const FORMAT_FILE: &str = "FORMAT";
+pub(super) const FORMAT_FILE: &str = "FORMAT";
+pub(super) const LOG_DIR: &str = "log";
 const FORMAT_WORDS: &str = "landbridge store, format ";
 const NEWEST_FILE: &str = "newest";
 const NEWEST_WORDS: &str = "newest commit ";
@@ -51,7 +52,7 @@ impl Directory {
 
     /// Where the storage engine's files are.
     pub fn log(&self) -> PathBuf {
-        self.path.join("log")
+        self.path.join(LOG_DIR)
     }
 
     /// How far the log had certainly come; [`Sequence::ZERO`] where nothing was noted.
@@ -94,7 +95,7 @@ impl Directory {
             .expect("among four thousand million names one is free");
         let failed = |source| OpenError::File { path: to.clone(), source };
         fs::create_dir(&to).map_err(failed)?;
-        for name in ["log", NEWEST_FILE, FORMAT_FILE] {
+        for name in [LOG_DIR, NEWEST_FILE, FORMAT_FILE] {
             match fs::rename(self.path.join(name), to.join(name)) {
                 Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(failed(source)),
                 _ => {}
