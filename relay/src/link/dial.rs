@@ -3,7 +3,11 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use landbridge_protocol::frame::{EncodeError, MAX_FRAME_BYTES, SenderToReceiver};
+use landbridge_protocol::{
+    error::{ErrorCode, Refusal},
+    frame::{EncodeError, MAX_FRAME_BYTES, SenderToReceiver},
+    name::SiteName,
+};
 use quinn::Connection;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -11,7 +15,7 @@ use super::{links::Shared, peer::Peer};
 use crate::{
     engine::link::SenderInput,
     metrics::{Bound, LinkMetrics},
-    transport::{DialError, Frame, FrameQueue, FrameReader, Stay, close_in_order, frame_queue, refusal_of},
+    transport::{DialError, Frame, FrameQueue, FrameReader, Stay, WriteError, close_in_order, frame_queue, refusal_of},
 };
 
 /// Frames that wait for the stream: few, as a heartbeat is of no use when it is old.
@@ -22,7 +26,8 @@ pub(super) struct Open {
     pub(super) dialled: Dialled,
     pub(super) frames: FrameReader,
     pub(super) queue: FrameQueue<Counted>,
-    _writing: AbortOnDropHandle<()>,
+    /// Ends with the stream's sending half: with a refusal where that is not the other side's doing.
+    pub(super) writing: Option<AbortOnDropHandle<Option<Refusal>>>,
 }
 
 /// A connection to the peer, which is verified again while it stands.
@@ -66,14 +71,24 @@ pub(super) async fn open(shared: Arc<Shared>, peer: Arc<Peer>, live: Option<Dial
     let (send, recv) = opened.map_err(|error| ended(&dialled.connection, error.to_string()))?;
     let (queue, writer) = frame_queue(send, QUEUED_FRAMES);
     let site = peer.site;
-    let writing = tokio::spawn(async move {
-        // What ends the stream is told by its other half.
-        if let Err(error) = writer.run().await {
-            tracing::debug!(peer = %site, %error, "a link's stream takes no more frames");
-        }
-    });
+    let writing = tokio::spawn(async move { writer.run().await.err().and_then(|error| unwritten(site, &error)) });
     let frames = FrameReader::new(recv, MAX_FRAME_BYTES);
-    Ok(Open { dialled, frames, queue, _writing: AbortOnDropHandle::new(writing) })
+    Ok(Open { dialled, frames, queue, writing: Some(AbortOnDropHandle::new(writing)) })
+}
+
+/// A frame that can't be made stops the link for good: it would be made again after each handshake. What else ends the stream is
+/// told by its other half.
+fn unwritten(peer: SiteName, error: &WriteError) -> Option<Refusal> {
+    match error {
+        WriteError::Frame(problem) => {
+            tracing::error!(%peer, %problem, "what a link has to say does not fit a frame; it says nothing more");
+            Some(Refusal::new(ErrorCode::FrameTooLarge, error.to_string()))
+        }
+        WriteError::Stream(_) | WriteError::Finish(_) => {
+            tracing::debug!(%peer, %error, "a link's stream takes no more frames");
+            None
+        }
+    }
 }
 
 /// What the sender is told of a connection's or a stream's end: the other side's refusal, if it was one.
@@ -93,4 +108,18 @@ async fn dial(shared: &Shared, peer: &Peer, address: String) -> Result<Dialled, 
     })?;
     let stay = shared.standing.dialled(&connection, peer.site);
     Ok(Dialled { connection, address, _stay: stay })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_a_frame_is_a_fault_and_a_stream_that_ended_is_none() {
+        let site = SiteName::new("site2").unwrap();
+        let refusal = unwritten(site, &WriteError::Frame(EncodeError::TooLarge { limit: 1 })).unwrap();
+        assert!(!refusal.retryable, "the sender is faulted by what trying again does not mend");
+        assert_eq!(refusal.code(), Some(ErrorCode::FrameTooLarge));
+        assert_eq!(unwritten(site, &WriteError::Stream(quinn::WriteError::ClosedStream)), None);
+    }
 }

@@ -3,6 +3,7 @@
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use landbridge_protocol::{
+    error::Refusal,
     frame::{FrameError, RawFrame, ReceiverToSender, SenderToReceiver},
     position::Sequence,
     time::Timestamp,
@@ -88,6 +89,8 @@ enum Happened {
     Dialled(Result<Open, SenderInput>),
     Frame(Result<Option<RawFrame>, FrameError>),
     Read(SenderInput),
+    /// The stream takes no more frames; why, where the other end does not tell it.
+    Unwritten(Option<Refusal>),
     Stuck,
 }
 
@@ -168,9 +171,9 @@ impl Sending {
         let now = self.shared.clock.now();
         let wait = deadline.map(|deadline| Duration::from(deadline.since(now)).max(MIN_WAIT));
         let Self { shared, peer, published, commands, dialling, open, reading, .. } = self;
-        let (frames, queue) = match open {
-            Some(open) => (Some(&mut open.frames), Some(&open.queue)),
-            None => (None, None),
+        let (frames, queue, writing) = match open {
+            Some(open) => (Some(&mut open.frames), Some(&open.queue), open.writing.as_mut()),
+            None => (None, None, None),
         };
         tokio::select! {
             biased;
@@ -178,6 +181,8 @@ impl Sending {
             ((), decided) = commands.next() => Happened::Decided(decided),
             () = peer.changed.notified() => Happened::Changed,
             dialled = of(dialling.as_mut()) => Happened::Dialled(dialled),
+            // A task that broke is told by the other end, as the stream breaks with it.
+            refusal = of(writing) => Happened::Unwritten(refusal.unwrap_or_default()),
             frame = of(frames.map(|frames| frames.next())) => Happened::Frame(frame),
             read = of(reading.as_mut()) => {
                 Happened::Read(read.unwrap_or_else(|error| SenderInput::ReadFailed(error.to_string())))
@@ -209,6 +214,15 @@ impl Sending {
             Happened::Read(read) => {
                 self.reading = None;
                 read
+            }
+            Happened::Unwritten(refusal) => {
+                if let Some(open) = &mut self.open {
+                    open.writing = None;
+                }
+                match refusal {
+                    Some(refusal) => SenderInput::Refused(refusal),
+                    None => return,
+                }
             }
             Happened::Stuck => SenderInput::Lost("the peer takes nothing in".into()),
         };

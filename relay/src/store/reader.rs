@@ -46,6 +46,9 @@ impl Reader {
                     continue;
                 }
                 bytes += record.value.len() + record.key.as_ref().map_or(0, |key| key.as_bytes().len());
+                if bytes > max_bytes && !read.records.is_empty() {
+                    return Ok(read);
+                }
                 read.through = sequence;
                 read.records.push((sequence, record));
                 if bytes >= max_bytes || read.records.len() >= MAX_READ_RECORDS {
@@ -82,5 +85,36 @@ impl Records for Reader {
             Ok(_) => Err(ReadError { sequence, reason: "it is not there any more".into() }),
             Err(error) => Err(ReadError { sequence, reason: error.to_string() }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use landbridge_protocol::{frame::node::Operation, position::Sequence};
+
+    use super::super::{
+        memory_log::MemoryLog,
+        tests::{now, store, write},
+    };
+    use crate::clock::ManualClock;
+
+    #[tokio::test]
+    async fn a_read_is_no_larger_than_it_may_be_but_for_one_large_record() {
+        let store = store(MemoryLog::new(), Arc::new(ManualClock::at(now())));
+        for (number, bytes) in [(1, 600), (2, 600), (3, 100), (4, 5_000), (5, 100)] {
+            store.submit(write(Operation::Put, number, number.into(), vec![0; bytes])).await.unwrap();
+        }
+        let (mut after, mut sizes) = (Sequence::ZERO, Vec::new());
+        loop {
+            let read = store.read_log(after, 1_000).unwrap();
+            if read.records.is_empty() {
+                break;
+            }
+            after = read.through;
+            sizes.push(read.records.iter().map(|(_, record)| record.value.len()).collect::<Vec<_>>());
+        }
+        assert_eq!(sizes, [vec![600], vec![600, 100], vec![5_000], vec![100]]);
     }
 }

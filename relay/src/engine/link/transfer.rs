@@ -48,8 +48,9 @@ impl Transfer {
         let mut found = replica.scan(peer, self.place.as_ref(), limit);
         let full = found.len() >= limit;
         let mut bytes = 0usize;
-        let fits = found.iter().take_while(|(_, slot)| {
-            bytes = bytes.saturating_add(slot.value_bytes as usize);
+        let fits = found.iter().take_while(|(place, slot)| {
+            let key = place.key.as_ref().map_or(0, |key| key.as_bytes().len());
+            bytes = bytes.saturating_add(slot.value_bytes as usize + key);
             bytes <= config.batch_bytes
         });
         let fitting = fits.count().max(1);
