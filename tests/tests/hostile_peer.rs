@@ -8,7 +8,7 @@ use landbridge_client::Client;
 use landbridge_protocol::{
     error::ErrorCode,
     frame::{
-        ALPN_PEER, PROTOCOL_VERSION, ReceiverToSender, SenderToReceiver,
+        ALPN_PEER, MAX_ENTRY_BYTES, PROTOCOL_VERSION, ReceiverToSender, SenderToReceiver,
         peer::{Batch, Heartbeat, Hello, Introduction, Start, Welcome},
     },
     name::{CacheName, SiteName},
@@ -123,6 +123,8 @@ fn lies(welcome: &Welcome) -> Vec<(&'static str, Vec<SenderToReceiver>, ErrorCod
     let of = |version: Version| sent(batch(vec![record("sessions", version)], &[]));
     let claimed = |claim: Version| sent(batch(vec![good.clone()], &[claim]));
     let future = Start { after: through(1_000_000) };
+    let clear = Record { key: None, kind: Kind::Clear, value: Bytes::new(), ..good.clone() };
+    let vast = Record { value: vec![0; MAX_ENTRY_BYTES as usize + 1].into(), ..good.clone() };
     let gap = Batch { after: through(5), through: through(6), ..batch(vec![good.clone()], &[]) };
     let beat = Heartbeat { wall: ahead(3600), past: Timestamp::ZERO, echo: Timestamp::ZERO, seen: Vector::new() };
     vec![
@@ -135,6 +137,8 @@ fn lies(welcome: &Welcome) -> Vec<(&'static str, Vec<SenderToReceiver>, ErrorCod
         ("what this relay never wrote", claimed(relays_own), ErrorCode::ForeignOrigin),
         ("runs without end", sent(batch(vec![good.clone()], &runs)), ErrorCode::ForeignOrigin),
         ("born after it was written", sent(batch(vec![unborn], &[])), ErrorCode::Malformed),
+        ("two clears of one cache", sent(batch(vec![clear.clone(), clear], &[])), ErrorCode::Malformed),
+        ("a value that fits no cache", sent(batch(vec![vast], &[])), ErrorCode::Malformed),
         ("a wall clock of another day", vec![start.clone(), SenderToReceiver::Heartbeat(beat)], ErrorCode::ClockSkew),
         ("a second hello", vec![start.clone(), SenderToReceiver::Hello(hello())], ErrorCode::Malformed),
         ("no start", sent(batch(vec![good.clone()], &[])).split_off(1), ErrorCode::Malformed),

@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use landbridge_protocol::{
     error::{ErrorCode, Refusal},
-    frame::peer::{Batch, Introduction},
+    frame::{
+        MAX_ENTRY_BYTES,
+        peer::{Batch, Introduction},
+    },
     name::SiteName,
     position::{Cursor, Sequence, Through},
     record::{Merge, Record},
@@ -236,6 +239,8 @@ impl Group<'_> {
 
     /// Clocks, origins and caches of what a peer sends; of the origins it takes note.
     pub(crate) fn check_records(&mut self, peer: &SiteName, records: &[Record]) -> Result<(), Refusal> {
+        let malformed = |why: &str| Err(Refusal::new(ErrorCode::Malformed, why));
+        let mut cleared = BTreeSet::new();
         for record in records {
             self.check_claim(&record.version.origin, record.version.clock)?;
             self.check_claim(&record.birth.origin, record.birth.clock)?;
@@ -245,11 +250,19 @@ impl Group<'_> {
                 return Err(Refusal::new(ErrorCode::ConfigMismatch, why));
             }
             if record.birth > record.version {
-                return Err(Refusal::new(ErrorCode::Malformed, "a record of a life that began after it"));
+                return malformed("a record of a life that began after it");
             }
             let keyless = record.kind == landbridge_protocol::record::Kind::Clear;
             if keyless != record.key.is_none() {
-                return Err(Refusal::new(ErrorCode::Malformed, "a clear has no key, and every other record has one"));
+                return malformed("a clear has no key, and every other record has one");
+            }
+            // Each looks at all that is held, and a sender holds one.
+            if keyless && !cleared.insert(&record.cache) {
+                return malformed("two clears of one cache together, of which only one can be held");
+            }
+            // It could not be passed on in a frame.
+            if record.value.len() > MAX_ENTRY_BYTES as usize {
+                return malformed("a value above the bound of every cache");
             }
         }
         let caches = records.iter().map(|record| &record.cache).chain(self.opened());

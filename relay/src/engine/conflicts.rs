@@ -16,12 +16,7 @@ use landbridge_protocol::{
     time::Timestamp,
 };
 
-use super::{
-    context::saw,
-    group::Group,
-    header::Records,
-    slot::{Slot, is_below},
-};
+use super::{context::saw, group::Group, header::Records, slot::Slot};
 
 /// Conflicts of one group that are told with their records; more are counted only.
 pub const MAX_TOLD: usize = 1024;
@@ -130,10 +125,8 @@ impl Group<'_> {
 
     /// A peer's clear meets all that it ends.
     pub(crate) fn meet_all(&mut self, clear: &Record, from: &SiteName, read: &dyn Records) {
-        let merge = self.merge_of(&clear.cache).unwrap_or(Merge::Latest);
-        for (_, slot) in self.range(&clear.cache, None, None) {
-            let ends = slot.is_live(self.now) && is_below(merge, &clear.version, &slot.version, &slot.birth);
-            if ends && !saw(&clear.context, &clear.version, &slot.version) {
+        for (_, slot) in self.below(&clear.cache, &clear.version) {
+            if slot.is_live(self.now) && !saw(&clear.context, &clear.version, &slot.version) {
                 self.loses(&slot, Some(clear.clone()), from, read);
             }
         }

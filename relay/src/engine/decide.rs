@@ -110,7 +110,7 @@ impl Group<'_> {
         let context = self.context_of_clear(held.into_iter().map(|(_, slot)| slot));
         let version = self.issue()?;
         self.append(Record {
-            cache,
+            cache: cache.clone(),
             key: None,
             kind: Kind::Clear,
             version,
@@ -123,6 +123,7 @@ impl Group<'_> {
             flags: if existed { EXISTED } else { 0 },
             value: Bytes::new(),
         });
+        self.emptied(&cache);
         self.core.filled = true;
         Ok(Answer::Written(Outcome { done: true, version: Some(version), existed, previous: None }))
     }

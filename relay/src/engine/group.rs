@@ -37,6 +37,8 @@ const HEADER_BYTES: usize = 256;
 pub(crate) struct CacheChange {
     pub(crate) merge: Merge,
     pub(crate) clear: Option<Slot>,
+    /// Whether the clear has left nothing of what was held before this group.
+    pub(crate) emptied: bool,
     /// `None`: nothing is held of the key any more.
     pub(crate) keys: Keys,
 }
@@ -268,13 +270,33 @@ impl<'a> Group<'a> {
 
     /// What is held of the keys after `after` through `through`, by the group so far, in order.
     pub(crate) fn range(&self, cache: &CacheName, after: Option<&Key>, through: Option<&Key>) -> Vec<(Key, Slot)> {
-        let mut all: BTreeMap<Key, Slot> = self.base.index.range(cache, after, through).collect();
         let inside = |key: &Key| after.is_none_or(|after| key > after) && through.is_none_or(|through| key <= through);
-        for change in self.layers(cache).rev() {
+        let committed = self.base.index.range(cache, after, through);
+        self.on_top_of(committed, cache, |key, _| inside(key))
+    }
+
+    /// What a clear would take, by the group so far, in order.
+    pub(crate) fn below(&self, cache: &CacheName, floor: &Version) -> Vec<(Key, Slot)> {
+        let merge = self.merge_of(cache).unwrap_or(Merge::Latest);
+        let committed = self.base.index.below(cache, merge, floor);
+        self.on_top_of(committed, cache, |_, slot| is_below(merge, floor, &slot.version, &slot.birth))
+    }
+
+    /// What is held by the group so far, as far as it is wanted; `committed` is as much of what is committed.
+    fn on_top_of(
+        &self,
+        committed: impl Iterator<Item = (Key, Slot)>,
+        cache: &CacheName,
+        wanted: impl Fn(&Key, &Slot) -> bool,
+    ) -> Vec<(Key, Slot)> {
+        let layers: Vec<&CacheChange> = self.layers(cache).collect();
+        let emptied = layers.iter().position(|change| change.emptied);
+        let mut all: BTreeMap<Key, Slot> = if emptied.is_none() { committed.collect() } else { BTreeMap::new() };
+        for change in layers[..emptied.map_or(layers.len(), |at| at + 1)].iter().rev() {
             all.retain(|_, slot| !is_cleared(change, slot));
-            for (key, held) in change.keys.iter().filter(|(key, _)| inside(key)) {
-                match held {
-                    Some(slot) => all.insert(key.clone(), *slot),
+            for (key, held) in &change.keys {
+                match held.filter(|slot| wanted(key, slot)) {
+                    Some(slot) => all.insert(key.clone(), slot),
                     None => all.remove(key),
                 };
             }
@@ -352,7 +374,12 @@ impl<'a> Group<'a> {
 
     /// Makes a place for a cache that is not declared here, under a peer's merge.
     pub(crate) fn open(&mut self, cache: &CacheName, merge: Merge) {
-        self.changes.entry(cache.clone()).or_insert(CacheChange { merge, clear: None, keys: Keys::default() });
+        self.changes.entry(cache.clone()).or_insert(CacheChange {
+            merge,
+            clear: None,
+            emptied: false,
+            keys: Keys::default(),
+        });
     }
 
     fn change(&mut self, cache: &CacheName) -> &mut CacheChange {
@@ -412,9 +439,7 @@ impl<'a> Group<'a> {
 
     fn append_clear(&mut self, record: &Record, sequence: Sequence) {
         let merge = self.merge_of(&record.cache).unwrap_or(Merge::Latest);
-        let below = self.range(&record.cache, None, None);
-        let below: Vec<_> =
-            below.iter().filter(|(_, slot)| is_below(merge, &record.version, &slot.version, &slot.birth)).collect();
+        let below = self.below(&record.cache, &record.version);
         for (_, slot) in below.iter().filter(|(_, slot)| slot.version.clock > record.version.clock) {
             self.note_outdone(slot.version.clock);
         }
@@ -427,6 +452,13 @@ impl<'a> Group<'a> {
         for held in change.keys.values_mut() {
             *held = held.filter(|held| !is_below(merge, &slot.version, &held.version, &held.birth));
         }
+    }
+
+    /// A clear that is newer than all that is held has left nothing: what comes after it in the group need not look again.
+    pub(crate) fn emptied(&mut self, cache: &CacheName) {
+        let change = self.change(cache);
+        change.emptied = true;
+        change.keys.clear();
     }
 
     /// Lets go of what a key has. `logged`: the log must say so, as no vector does.

@@ -300,13 +300,22 @@ impl Index {
         let Some(at) = self.caches.get_mut(cache) else { return Vec::new() };
         let earlier = at.clear.replace(clear).map(|earlier| earlier.sequence);
         let merge = at.merge;
-        let below: Vec<Key> = self
-            .range(cache, None, None)
-            .filter(|(_, slot)| is_below(merge, &clear.version, &slot.version, &slot.birth))
-            .map(|(key, _)| key)
-            .collect();
+        let below: Vec<Key> = self.below(cache, merge, &clear.version).map(|(key, _)| key).collect();
         let below = below.iter().filter_map(|key| self.remove(cache, key));
         earlier.into_iter().chain(below).collect()
+    }
+
+    /// What lies below a floor, in the order of its keys. All that is held is looked at, and nothing else is copied.
+    pub(crate) fn below<'a>(
+        &'a self,
+        cache: &CacheName,
+        merge: Merge,
+        floor: &'a Version,
+    ) -> impl Iterator<Item = (Key, Slot)> + 'a {
+        let keys = self.caches.get(cache).map(|cache| &cache.keys);
+        let slots = keys.into_iter().flatten().map(|(key, held)| (key, self.unpack(held)));
+        let below = slots.filter(move |(_, slot)| is_below(merge, floor, &slot.version, &slot.birth));
+        below.map(|(key, slot)| (key_of(key), slot))
     }
 
     /// The keys after `after` through `through`, in order.

@@ -60,7 +60,7 @@ pub struct CacheConfig {
     pub replicate: Replicate,
     /// Lifespan of entries that are written without one.
     pub lifespan: Option<Millis>,
-    /// Bytes of a value that a node may write; keys have a bound of their own, and peers' records none.
+    /// Bytes of a value that a node may write; keys have a bound of their own, and peers' records the protocol's.
     pub max_entry_bytes: u32,
 }
 

@@ -3,7 +3,10 @@
 use bytes::Bytes;
 use landbridge_protocol::{
     error::ErrorCode,
-    frame::peer::{Batch, CacheDigest, Introduction},
+    frame::{
+        MAX_ENTRY_BYTES,
+        peer::{Batch, CacheDigest, Introduction},
+    },
     record::{Kind, Merge, Record},
     vector::Vector,
     version::{Origin, RunId, Version},
@@ -172,11 +175,34 @@ fn a_floor_keeps_out_what_is_below_it_by_the_caches_order() {
 }
 
 #[test]
-fn limits_bind_nodes_and_not_peers() {
+fn limits_bind_nodes_and_the_protocols_bound_peers() {
     let mut relay = met();
-    let record = Record { value: Bytes::from(vec![b'v'; 65]), ..live(LATEST, "k", version("b", 1), "") };
-    relay.apply("b", vec![record], &[]).expect("a replicated record has no such limit");
-    assert_eq!(relay.get(LATEST, "k").expect("held").len(), 65);
+    let of = |bytes: usize| Record {
+        value: Bytes::from(vec![b'v'; bytes]),
+        ..live(LATEST, &format!("k{bytes}"), version("b", 1), "")
+    };
+    relay.apply("b", vec![of(65)], &[]).expect("a replicated record has no such limit");
+    assert_eq!(relay.get(LATEST, "k65").expect("held").len(), 65);
+    let most = MAX_ENTRY_BYTES as usize;
+    relay.apply("b", vec![Record { version: version("b", 2), ..of(most) }], &[]).expect("as large as values may be");
+    // It would fit this batch, and no frame on the way to a third site.
+    let beyond = Record { version: version("b", 3), ..of(most + 1) };
+    assert_eq!(code(relay.apply("b", vec![beyond], &[])), ErrorCode::Malformed);
+}
+
+#[test]
+fn a_batch_has_one_clear_of_a_cache_at_most() {
+    let mut relay = met();
+    let (low, high) = (version("b", 5), version("b", 6));
+    let before = relay.replica.clone();
+    for twice in [[low, high], [high, low], [high, high]] {
+        let clears = twice.map(|at| cleared(LATEST, at)).to_vec();
+        assert_eq!(code(relay.apply("b", clears, &[])), ErrorCode::Malformed);
+    }
+    assert_eq!(relay.replica, before);
+    relay.apply("b", vec![cleared(LATEST, low), cleared(WINS, low)], &[]).expect("one of each");
+    relay.apply("b", vec![cleared(LATEST, high)], &[]).expect("the next one");
+    assert_eq!(relay.replica.clear_of(&cache(LATEST)).expect("held").version, high);
 }
 
 #[test]

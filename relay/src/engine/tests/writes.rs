@@ -2,14 +2,18 @@
 
 use landbridge_protocol::{
     error::ErrorCode,
-    frame::node::{Operation, Write},
+    frame::{
+        node::{Operation, Write},
+        peer::Batch,
+    },
     record::Kind,
     time::Millis,
+    vector::Vector,
     version::Clock,
 };
 
 use super::bed::*;
-use crate::engine::command::Command;
+use crate::engine::command::{Answer, Command, Decided};
 
 #[test]
 fn each_operation_has_its_outcome_on_nothing_and_on_an_entry() {
@@ -204,4 +208,55 @@ fn after_the_end_of_a_run_nothing_is_decided() {
     assert_eq!(relay.replica.next_due(), None);
     let again = relay.restarted(run("z"));
     assert_eq!(again.replica.runs().iter().map(|run| run.ended_in_order).collect::<Vec<_>>(), [true, false]);
+}
+
+/// What is decided after a clear in its group is decided as in a group of its own, and does not look at what the clear has
+/// taken once more.
+#[test]
+fn clears_in_one_group_come_to_what_they_do_one_by_one() {
+    for name in [LATEST, WINS] {
+        let mut apart = Relay::serving(&["b"]);
+        apart.meet("b", Vector::new());
+        for number in 0..5 {
+            apart.put(name, &format!("k{number}"), "old");
+        }
+        let put = |relay: &mut Relay, of| command(relay.write_of(Operation::Put, name, of, of));
+        let mut together = apart.clone();
+        let commands: Vec<Command> = [
+            put(&mut apart, "a"),
+            apart.clear_command(name),
+            apart.clear_command(name),
+            put(&mut apart, "k1"),
+            command(apart.write_of(Operation::PutIfAbsent, name, "k2", "absent")),
+            command(apart.write_of(Operation::Remove, name, "k3", "")),
+            apply(
+                "b",
+                Batch { vector: Vector::new(), ..apart.batch_of("b", vec![cleared(name, version("b", 1))], &[]) },
+            ),
+            apart.clear_command(name),
+            put(&mut apart, "k4"),
+        ]
+        .into();
+        let told = |decided: Decided| match decided.expect("taken") {
+            Answer::Written(outcome) => Some((outcome.version, outcome.existed)),
+            _ => None,
+        };
+        let one_by_one: Vec<_> = commands.iter().map(|command| told(apart.step(command.clone()))).collect();
+        let mut group = together.replica.begin(together.now);
+        let in_one: Vec<_> = commands.into_iter().map(|command| told(group.step(command, &together.log))).collect();
+        assert_eq!(in_one, one_by_one);
+        let staged = group.finish();
+        let change = &staged.changes[&cache(name)];
+        assert!(change.emptied && change.keys.len() == 1, "nothing from before the last clear is looked at");
+        together.log.commits.extend(staged.commit.clone());
+        together.replica.publish(staged);
+        let expected: Vec<_> =
+            entries(&apart).into_iter().map(|(_, key, version, _, value)| (key, version, value)).collect();
+        let held: Vec<_> =
+            entries(&together).into_iter().map(|(_, key, version, _, value)| (key, version, value)).collect();
+        assert_eq!((held.len(), &held), (1, &expected));
+        assert_eq!(together.replica.seen(), apart.replica.seen());
+        let again = together.restarted(run("z"));
+        assert_eq!(entries(&again), entries(&together));
+    }
 }

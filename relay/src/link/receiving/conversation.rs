@@ -9,6 +9,7 @@ use landbridge_protocol::{
         peer::{Ack, Heartbeat, Hello, Introduction, ReconcileAck, Welcome},
     },
     position::Cursor,
+    record::Kind,
     time::Timestamp,
     vector::Vector,
     version::RunId,
@@ -42,6 +43,9 @@ pub(super) struct Conversation {
     commands: Pipeline<Note>,
     /// Of this relay's V, what the sender has been told on this stream.
     told: Vector,
+    /// Whether a batch with a clear is under way: it looks at all that is held here, so that more is left unread until it is
+    /// decided, and others have their turn.
+    clearing: bool,
 }
 
 /// What a command was given for.
@@ -62,7 +66,7 @@ enum Happened {
 
 impl Conversation {
     pub(super) fn new(shared: Arc<Shared>, peer: Arc<Peer>, queue: FrameQueue<ReceiverToSender>) -> Self {
-        Self { shared, peer, queue, commands: Pipeline::new(), told: Vector::new() }
+        Self { shared, peer, queue, commands: Pipeline::new(), told: Vector::new(), clearing: false }
     }
 
     /// Takes in what the sender brings until the stream ends. An error is what the sender is told at the end.
@@ -152,7 +156,9 @@ impl Conversation {
 
     async fn next(&mut self, frames: &mut FrameReader) -> Result<Happened, Refusal> {
         let silence = self.shared.config.silence.into();
-        let (may_read, idle) = (self.commands.len() < self.shared.guests.bounds.commands, self.commands.len() == 0);
+        let idle = self.commands.len() == 0;
+        self.clearing &= !idle;
+        let may_read = !self.clearing && self.commands.len() < self.shared.guests.bounds.commands;
         tokio::select! {
             biased;
             (note, decided) = self.commands.next() => Ok(Happened::Decided(note, decided)),
@@ -203,6 +209,7 @@ impl Conversation {
         let (note, command) = match decode(frame)? {
             SenderToReceiver::Batch(batch) => {
                 self.peer.metrics.received(batch.records.len(), frame.body.len());
+                self.clearing |= batch.records.iter().any(|record| record.kind == Kind::Clear);
                 (Note::Batch, Command::Apply { peer, run, batch: Box::new(batch) })
             }
             SenderToReceiver::Heartbeat(heartbeat) => (Note::Heard, self.beat(heartbeat, run)?),
