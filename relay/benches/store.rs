@@ -139,6 +139,7 @@ fn options(dir: &Path, run: u64, group: usize) -> StoreOptions {
             tombstone_max_age: Millis::from_secs(86_400),
             max_tombstones: 1_000_000,
             max_runs: 16_384,
+            reconcile_keys: 4096,
             forward_after: Millis::from_secs(2),
             fill_wait: Millis::from_secs(30),
             guards: Guards::all(),

@@ -192,6 +192,11 @@ pub enum Answer {
         /// Whether it was the last chunk, and handshakes come next.
         done: bool,
     },
+    /// To [`Command::ReconcileChunk`] that was more than one command takes: what is to be given next.
+    ReconciledPart {
+        /// The rest of the chunk.
+        rest: Box<peer::ReconcileChunk>,
+    },
     /// To [`Command::DropProposed`].
     Drop(peer::DropAnswer),
     /// To [`Command::Housekeep`]: whether there is more to do at once.

@@ -1,7 +1,9 @@
 //! The receiving side of a reconcile: this relay takes from a peer what its own V can't tell it, as the peer has let go of
 //! tombstones that it has not seen.
 //!
-//! The ranges come in key order, each is one command. For each key the sender's V decides: what it covers is replaced by
+//! The ranges come in key order. Each is one command, or several where more is held here than one should take: the sender cuts
+//! its ranges by what it holds itself. Of a command that took a part, the answer has the rest, to be given as the next one; so
+//! a range that is left midway is as one between two of them. For each key the sender's V decides: what it covers is replaced by
 //! what the sender holds; what it does not is this relay's alone and, where it lives, written anew. V and G are joined at
 //! the end only, so that a reconcile that is cut midway has claimed nothing: the next one goes through all keys again.
 
@@ -25,6 +27,9 @@ use super::{
     peer::Incoming,
     slot::Slot,
 };
+
+/// Bytes of values that one command writes anew, about.
+const MAX_ANEW_BYTES: u64 = 4 << 20;
 
 /// What a key comes to.
 enum Step {
@@ -86,13 +91,14 @@ impl Group<'_> {
         self.refuse_needless(&incoming.dropped)?;
         self.check_records(&peer, &chunk.records)?;
         self.next_clock()?;
+        let (chunk, rest) = self.part(&peer, chunk, &incoming.seen)?;
         let last = chunk.through.is_none();
         let through = chunk.through.clone();
         let (clears, steps) = self.plan(&peer, chunk, &incoming.seen, read)?;
-        for record in clears.iter().chain(steps.iter().filter_map(Step::record)) {
+        for record in clears.values().chain(steps.iter().filter_map(Step::record)) {
             self.pass(record.version.clock);
         }
-        for clear in clears {
+        for clear in clears.into_values() {
             self.open_for(&peer, &clear);
             self.merge(clear, &peer, read);
         }
@@ -104,7 +110,51 @@ impl Group<'_> {
         } else if let Some(under_way) = &mut self.taken_from(&peer, run)?.reconcile {
             under_way.place = through;
         }
-        Ok(Answer::Reconciled { done: last })
+        Ok(match rest {
+            Some(rest) => Answer::ReconciledPart { rest: Box::new(rest) },
+            None => Answer::Reconciled { done: last },
+        })
+    }
+
+    /// As much of a range as one command takes, and the rest of it.
+    fn part(
+        &self,
+        peer: &SiteName,
+        chunk: ReconcileChunk,
+        sent_by: &Vector,
+    ) -> Result<(ReconcileChunk, Option<ReconcileChunk>), Refusal> {
+        let ReconcileChunk { after, through, records } = chunk;
+        let inside = |place: &Place| {
+            after.as_ref().is_none_or(|after| place > after) && through.as_ref().is_none_or(|through| place <= through)
+        };
+        if !records.iter().all(|record| inside(&place_of(record))) {
+            return Err(Refusal::new(ErrorCode::Malformed, "a record outside of its reconcile's range"));
+        }
+        let Some(cut) = self.cut(peer, after.as_ref(), through.as_ref(), sent_by) else {
+            return Ok((ReconcileChunk { after, through, records }, None));
+        };
+        let (now, later) = records.into_iter().partition(|record| place_of(record) <= cut);
+        let rest = ReconcileChunk { after: Some(cut.clone()), through, records: later };
+        Ok((ReconcileChunk { after, through: Some(cut), records: now }, Some(rest)))
+    }
+
+    /// Where one command stops within a range; `None`: not before its end.
+    fn cut(&self, peer: &SiteName, after: Option<&Place>, through: Option<&Place>, sent_by: &Vector) -> Option<Place> {
+        let (mut keys, mut bytes, mut last) = (0, 0, None);
+        for cache in self.cache_names() {
+            let Some((from, to)) = self.span(peer, &cache, after, through) else { continue };
+            // What the group has added itself is little.
+            for (key, held) in self.base.index.range(&cache, from, to) {
+                let anew = held.kind == Kind::Live && !sent_by.covers(&held.version);
+                keys += 1;
+                bytes += if anew { u64::from(held.value_bytes) } else { 0 };
+                if last.is_some() && (keys > self.base.config.reconcile_keys || bytes > MAX_ANEW_BYTES) {
+                    return last;
+                }
+                last = Some(Place { cache: cache.clone(), key: Some(key) });
+            }
+        }
+        None
     }
 
     /// One that came too late, after another peer's, is not needed and not taken.
@@ -125,20 +175,15 @@ impl Group<'_> {
         chunk: ReconcileChunk,
         sent_by: &Vector,
         read: &dyn Records,
-    ) -> Result<(Vec<Record>, Vec<Step>), Refusal> {
+    ) -> Result<(BTreeMap<CacheName, Record>, Vec<Step>), Refusal> {
         let ReconcileChunk { after, through, records } = chunk;
         let mut theirs: BTreeMap<(CacheName, Key), Record> = BTreeMap::new();
-        let mut clears = Vec::new();
+        let mut clears = BTreeMap::new();
         for record in records {
-            let place = Place { cache: record.cache.clone(), key: record.key.clone() };
-            let inside = after.as_ref().is_none_or(|after| place > *after)
-                && through.as_ref().is_none_or(|through| place <= *through);
-            if !inside {
-                return Err(Refusal::new(ErrorCode::Malformed, "a record outside of its reconcile's range"));
-            }
-            match place.key {
-                Some(key) => drop(theirs.insert((place.cache, key), record)),
-                None => clears.push(record),
+            let Place { cache, key } = place_of(&record);
+            match key {
+                Some(key) => drop(theirs.insert((cache, key), record)),
+                None => drop(clears.insert(cache, record)),
             }
         }
         let mut steps = Vec::new();
@@ -148,7 +193,7 @@ impl Group<'_> {
                 steps.extend(offered.map(Step::Merge));
                 continue;
             }
-            let cleared = clears.iter().any(|clear| clear.cache == cache && self.would_clear(clear, &held));
+            let cleared = clears.get(&cache).is_some_and(|clear| self.would_clear(clear, &held));
             self.plan_key(cache, key, held, offered, cleared, sent_by, read, &mut steps)?;
         }
         steps.extend(theirs.into_values().map(Step::Merge));
@@ -259,20 +304,28 @@ impl Group<'_> {
     ) -> Vec<(CacheName, Key, Slot)> {
         let mut found = Vec::new();
         for cache in self.cache_names() {
-            let inside =
-                after.is_none_or(|after| cache >= after.cache) && through.is_none_or(|through| cache <= through.cache);
-            if !inside || !self.replicates(&cache, peer) {
-                continue;
-            }
-            let from = after.filter(|after| after.cache == cache).and_then(|after| after.key.as_ref());
-            let to = through.filter(|through| through.cache == cache);
-            if to.is_some_and(|to| to.key.is_none()) {
-                continue;
-            }
-            let keys = self.range(&cache, from, to.and_then(|to| to.key.as_ref()));
+            let Some((from, to)) = self.span(peer, &cache, after, through) else { continue };
+            let keys = self.range(&cache, from, to);
             found.extend(keys.into_iter().map(|(key, slot)| (cache.clone(), key, slot)));
         }
         found
+    }
+
+    /// After which key of a cache a range of places begins, and through which it goes; `None`: it has none of its keys, or the
+    /// cache does not replicate with the peer.
+    fn span<'p>(
+        &self,
+        peer: &SiteName,
+        cache: &CacheName,
+        after: Option<&'p Place>,
+        through: Option<&'p Place>,
+    ) -> Option<(Option<&'p Key>, Option<&'p Key>)> {
+        let inside =
+            after.is_none_or(|after| *cache >= after.cache) && through.is_none_or(|through| *cache <= through.cache);
+        let from = after.filter(|after| after.cache == *cache).and_then(|after| after.key.as_ref());
+        let to = through.filter(|through| through.cache == *cache);
+        let none = !inside || !self.replicates(cache, peer) || to.is_some_and(|to| to.key.is_none());
+        (!none).then(|| (from, to.and_then(|to| to.key.as_ref())))
     }
 }
 
@@ -283,6 +336,10 @@ impl Step {
             Step::Unseen { .. } | Step::Forget { .. } | Step::Anew { .. } => None,
         }
     }
+}
+
+fn place_of(record: &Record) -> Place {
+    Place { cache: record.cache.clone(), key: record.key.clone() }
 }
 
 fn is_same(record: &Record, held: &Slot) -> bool {

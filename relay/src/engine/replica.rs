@@ -85,6 +85,8 @@ pub struct ReplicaConfig {
     pub max_tombstones: u64,
     /// Runs that V may name once what a peer says is joined; one that says more is refused.
     pub max_runs: usize,
+    /// Keys held here that one command of a reconcile goes through at most.
+    pub reconcile_keys: usize,
     /// Other sites' changes are passed on to a peer that lacks them after this time.
     pub forward_after: Millis,
     /// A fresh store that reaches no peer serves after this time.

@@ -71,6 +71,7 @@ fn replica_config(own: SiteName, peer: SiteName, tombstone_max_age: Millis) -> R
         tombstone_max_age,
         max_tombstones: 1000,
         max_runs: 64,
+        reconcile_keys: 3,
         forward_after: Millis::from_secs(2),
         fill_wait: Millis::from_secs(30),
         guards: Guards::all(),

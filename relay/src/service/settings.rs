@@ -13,6 +13,9 @@ use crate::{
     store::{StoreLimits, StoreOptions},
 };
 
+/// Keys held here that one command of a reconcile goes through: about as many as a range has records.
+const RECONCILE_KEYS: usize = landbridge_protocol::frame::MAX_BATCH_RECORDS;
+
 /// What decides by rules must know.
 pub(super) fn replica(config: &RelayConfig) -> ReplicaConfig {
     let replication = &config.replication;
@@ -26,6 +29,7 @@ pub(super) fn replica(config: &RelayConfig) -> ReplicaConfig {
         tombstone_max_age: replication.tombstone_max_age,
         max_tombstones: replication.max_tombstones as u64,
         max_runs: replication.max_runs,
+        reconcile_keys: RECONCILE_KEYS,
         // Off: a time that no link lives to see.
         forward_after: replication.forward_after.on().unwrap_or(Millis::new(u64::MAX)),
         fill_wait: replication.fill_wait,

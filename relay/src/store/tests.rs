@@ -47,6 +47,7 @@ pub(crate) fn config() -> ReplicaConfig {
         tombstone_max_age: Millis::from_secs(86_400),
         max_tombstones: 1000,
         max_runs: 64,
+        reconcile_keys: 64,
         forward_after: Millis::from_secs(2),
         fill_wait: Millis::from_secs(30),
         guards: Guards::all(),

@@ -429,6 +429,7 @@ fn config(scenario: &Scenario, n: usize) -> ReplicaConfig {
         tombstone_max_age: Millis::from_secs(1_000_000),
         max_tombstones: if scenario.forced { 0 } else { 1_000 },
         max_runs: 1_000,
+        reconcile_keys: scenario.batch,
         forward_after: scenario.forward_after,
         fill_wait: Millis::from_secs(1_000),
         guards: scenario.guards,

@@ -52,6 +52,7 @@ impl Relay {
             tombstone_max_age: Millis::from_secs(1_000),
             max_tombstones: 100,
             max_runs: 64,
+            reconcile_keys: 64,
             forward_after: Millis::from_secs(2),
             fill_wait: Millis::ZERO,
             guards: Guards::all(),

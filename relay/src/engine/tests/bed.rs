@@ -94,6 +94,7 @@ pub(super) fn config(own: &str, peers: &[&str]) -> ReplicaConfig {
         tombstone_max_age: Millis::from_secs(10_000),
         max_tombstones: 100,
         max_runs: 64,
+        reconcile_keys: 64,
         forward_after: Millis::from_secs(2),
         fill_wait: Millis::from_secs(30),
         guards: Guards::all(),

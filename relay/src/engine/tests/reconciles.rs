@@ -2,7 +2,7 @@
 
 use landbridge_protocol::{
     error::ErrorCode,
-    frame::peer::Batch,
+    frame::peer::{Batch, ReconcileChunk},
     record::{ClientId, Kind, Record, WriteToken},
     vector::Vector,
     version::Version,
@@ -273,4 +273,111 @@ fn before_its_stream_has_begun_it_is_refused() {
     relay.meet("b", Vector::new());
     assert_eq!(code(relay.reconcile_chunk("b", None, None, vec![])), ErrorCode::HandshakeAnew);
     let _: Batch = relay.batch_of("b", vec![], &[]);
+}
+
+#[test]
+fn a_range_has_one_clear_of_a_cache_at_most() {
+    let (mut relay, gone) = behind(LATEST, &[("k", 1)]);
+    relay.reconcile_begin("b", seen(&[gone]), seen(&[gone])).expect("needed");
+    let clears = vec![cleared(LATEST, version("b", 50)), cleared(LATEST, version("b", 60))];
+    assert_eq!(code(relay.reconcile_chunk("b", None, None, clears)), ErrorCode::Malformed);
+    assert!(relay.get(LATEST, "k").is_some());
+}
+
+/// Gives a range, and whatever is left of it; or the first so many parts. In how many it was taken, and whether that was all.
+fn in_parts(relay: &mut Relay, chunk: ReconcileChunk, most: usize) -> (usize, bool) {
+    let (mut parts, mut left) = (0, Some(chunk));
+    while let Some(chunk) = left.take().filter(|_| parts < most) {
+        parts += 1;
+        let ReconcileChunk { after, through, records } = chunk;
+        match relay.reconcile_chunk("b", after, through, records).expect("taken") {
+            Answer::Reconciled { done } => return (parts, done),
+            Answer::ReconciledPart { rest } => left = Some(*rest),
+            other => panic!("{other:?}"),
+        }
+    }
+    (parts, false)
+}
+
+/// Keys that the sender never saw, let go of, holds otherwise, and holds alone, around a clear.
+fn crowd(name: &str, keys: usize) -> (Relay, Version, ReconcileChunk) {
+    let mut config = config("a", &["b"]);
+    config.reconcile_keys = keys;
+    let mut relay = Relay::serving_with(config);
+    relay.meet("b", Vector::new());
+    for of in 0..12 {
+        relay.apply("b", vec![live(name, &format!("theirs{of:02}"), version("b", of + 1), "1")], &[]).expect("fits");
+    }
+    relay.now = ms(200);
+    for of in 0..12 {
+        relay.put(name, &format!("mine{of:02}"), "1");
+    }
+    relay.put(name, "theirs03", "refreshed");
+    relay.remove(name, "theirs04");
+    let gone = version("b", 100);
+    let mut introduction = relay.introduction_of("b", seen(&[gone]));
+    introduction.dropped = seen(&[gone]);
+    relay.meet_as(introduction);
+    let mut records = vec![cleared(name, version("b", 3))];
+    records.extend((6..9).map(|of| live(name, &format!("theirs{of:02}"), version("b", of + 50), "2")));
+    records.extend((0..3).map(|of| live(name, &format!("other{of}"), version("b", of + 60), "3")));
+    (relay, gone, ReconcileChunk { after: None, through: None, records })
+}
+
+#[test]
+fn a_range_that_is_taken_in_parts_comes_to_the_same_and_claims_nothing_before_its_end() {
+    let values = |relay: &Relay| -> Vec<_> {
+        entries(relay).into_iter().map(|(_, key, _, deadline, value)| (key, deadline, value)).collect()
+    };
+    for name in [LATEST, WINS] {
+        let (mut whole, gone, chunk) = crowd(name, 1_000);
+        whole.reconcile_begin("b", seen(&[gone]), seen(&[gone])).expect("needed");
+        assert_eq!(in_parts(&mut whole, chunk, 1_000), (1, true));
+        assert!(values(&whole).len() > 12);
+        for keys in [1, 2, 3, 7, 23] {
+            let (mut relay, gone, chunk) = crowd(name, keys);
+            let before = (relay.replica.seen().clone(), relay.log.commits.len());
+            relay.reconcile_begin("b", seen(&[gone]), seen(&[gone])).expect("needed");
+            let mut killed = relay.clone();
+            let (parts, done) = in_parts(&mut relay, chunk.clone(), 1_000);
+            assert!(done && parts >= 22 / keys, "{parts} parts of {keys} keys");
+            assert_eq!(values(&relay), values(&whole), "{name}, {keys} keys at a time");
+            assert_eq!(relay.replica.dropped(), whole.replica.dropped());
+            let offered = chunk.records.len();
+            let largest = relay.log.commits[before.1..].iter().map(|commit| commit.records.len()).max();
+            assert!(largest.is_some_and(|records| records <= keys + offered), "{largest:?} records of {keys} keys");
+            // A kill between two parts: nothing is claimed, and the next reconcile goes through all of it.
+            assert_eq!(in_parts(&mut killed, chunk.clone(), parts / 2), (parts / 2, false));
+            assert!(killed.replica.seen().clock(&gone.origin) < gone.clock, "what was taken says nothing of the rest");
+            assert_eq!(killed.replica.dropped(), &Vector::new());
+            let mut again = killed.restarted(run("z"));
+            assert!(again.replica.seen().clock(&gone.origin) == before.0.clock(&gone.origin));
+            let mut introduction = again.introduction_of("b", seen(&[gone]));
+            introduction.dropped = seen(&[gone]);
+            again.meet_as(introduction);
+            again.reconcile_begin("b", seen(&[gone]), seen(&[gone])).expect("needed still");
+            assert!(in_parts(&mut again, chunk, 1_000).1);
+            assert_eq!(values(&again), values(&whole), "{name}, {keys} keys at a time, killed");
+        }
+    }
+}
+
+#[test]
+fn what_one_command_writes_anew_is_bounded_in_bytes() {
+    let mut relay = Relay::serving(&["b", "c"]);
+    relay.meet("b", Vector::new());
+    relay.meet("c", Vector::new());
+    for of in 0..4 {
+        let value = bytes::Bytes::from(vec![b'v'; 3 << 20]);
+        let record = Record { value, ..live(LATEST, &format!("k{of}"), version("c", of + 1), "") };
+        relay.apply("c", vec![record], &[]).expect("fits");
+    }
+    let gone = version("b", 100);
+    let mut introduction = relay.introduction_of("b", seen(&[gone]));
+    introduction.dropped = seen(&[gone]);
+    relay.meet_as(introduction);
+    relay.reconcile_begin("b", seen(&[gone]), seen(&[gone])).expect("needed");
+    let chunk = ReconcileChunk { after: None, through: None, records: vec![] };
+    assert_eq!(in_parts(&mut relay, chunk, 100), (4, true));
+    assert_eq!(entries(&relay).len(), 4);
 }

@@ -146,7 +146,7 @@ impl Conversation {
         self.submit(Note::Start, Command::Started { peer, run, after: start.after }).await;
         loop {
             match self.next(frames).await? {
-                Happened::Decided(note, decided) => self.decided(&note, decided)?,
+                Happened::Decided(note, decided) => self.decided(&note, decided, run).await?,
                 Happened::Frame(Some(frame)) => self.take(&frame, run).await?,
                 Happened::Frame(None) => return Ok(()),
                 Happened::Silent => return Err(Refusal::new(ErrorCode::Busy, "the link has gone silent")),
@@ -244,7 +244,7 @@ impl Conversation {
     }
 
     /// Answers what has become durable.
-    fn decided(&self, note: &Note, decided: Decided) -> Result<(), Refusal> {
+    async fn decided(&mut self, note: &Note, decided: Decided, run: RunId) -> Result<(), Refusal> {
         let answer = decided.inspect_err(|_| {
             if matches!(note, Note::Batch) {
                 self.peer.metrics.discarded();
@@ -258,6 +258,10 @@ impl Conversation {
             (Note::Heard | Note::Begin, Answer::Done) => {}
             (Note::Batch, Answer::Applied(through)) => self.answer(ReceiverToSender::Ack(Ack { through }))?,
             (Note::Proposal, Answer::Drop(answer)) => self.answer(ReceiverToSender::DropAnswer(answer))?,
+            (Note::Chunk, Answer::ReconciledPart { rest }) => {
+                let peer = self.peer.site;
+                self.submit(Note::Chunk, Command::ReconcileChunk { peer, run, chunk: rest }).await;
+            }
             (Note::Chunk, Answer::Reconciled { done }) => {
                 self.answer(ReceiverToSender::ReconcileAck(ReconcileAck { done }))?;
                 if done {

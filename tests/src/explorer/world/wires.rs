@@ -198,8 +198,18 @@ impl World {
             SenderToReceiver::ReconcileChunk(chunk) => {
                 let tombstones = self.removals_in(&chunk.records);
                 let command = Command::ReconcileChunk { peer, run: run(has)?, chunk: Box::new(chunk) };
-                let Answer::Reconciled { done } = self.step(to, command)? else { unreachable!("a chunk's answer") };
+                let answer = self.step(to, command)?;
                 self.learn_held(to, tombstones);
+                let done = match answer {
+                    Answer::Reconciled { done } => done,
+                    // What is left comes as the next range would: all that may happen between two may happen before it.
+                    Answer::ReconciledPart { rest } => {
+                        let rest = Flying { frame: SenderToReceiver::ReconcileChunk(*rest), knows: flying.knows };
+                        self.link_mut(from, to).wire.there.push_front(rest);
+                        return Ok(None);
+                    }
+                    other => unreachable!("a chunk's answer: {other:?}"),
+                };
                 if done {
                     let knows = self.link(from, to).wire.knows;
                     self.sites[to].change().learn(knows);
