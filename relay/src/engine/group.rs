@@ -20,6 +20,7 @@ use super::{
     conflicts::{Conflict, Counts, Found},
     guards::{Guard, Guards},
     header::{Commit, CommitHeader, LogRecord, ReadError, Records, record_at},
+    layers::is_cleared,
     peer::PeerReport,
     replica::{Core, Replica, ReplicaConfig, Replicate},
     slot::{Slot, is_below},
@@ -233,7 +234,7 @@ impl<'a> Group<'a> {
     }
 
     /// What this group and those ahead of it change in a cache, newest first.
-    fn layers(&self, cache: &CacheName) -> impl DoubleEndedIterator<Item = &CacheChange> {
+    pub(crate) fn layers(&self, cache: &CacheName) -> impl DoubleEndedIterator<Item = &CacheChange> {
         let ahead = self.ahead.iter().rev().filter_map(|ahead| ahead.changes.get(cache));
         self.changes.get(cache).into_iter().chain(ahead)
     }
@@ -266,42 +267,6 @@ impl<'a> Group<'a> {
         }
         let held = held.unwrap_or_else(|| self.base.slot(cache, key));
         held.filter(|slot| !cleared_by.is_some_and(|change| is_cleared(change, slot)))
-    }
-
-    /// What is held of the keys after `after` through `through`, by the group so far, in order.
-    pub(crate) fn range(&self, cache: &CacheName, after: Option<&Key>, through: Option<&Key>) -> Vec<(Key, Slot)> {
-        let inside = |key: &Key| after.is_none_or(|after| key > after) && through.is_none_or(|through| key <= through);
-        let committed = self.base.index.range(cache, after, through);
-        self.on_top_of(committed, cache, |key, _| inside(key))
-    }
-
-    /// What a clear would take, by the group so far, in order.
-    pub(crate) fn below(&self, cache: &CacheName, floor: &Version) -> Vec<(Key, Slot)> {
-        let merge = self.merge_of(cache).unwrap_or(Merge::Latest);
-        let committed = self.base.index.below(cache, merge, floor);
-        self.on_top_of(committed, cache, |_, slot| is_below(merge, floor, &slot.version, &slot.birth))
-    }
-
-    /// What is held by the group so far, as far as it is wanted; `committed` is as much of what is committed.
-    fn on_top_of(
-        &self,
-        committed: impl Iterator<Item = (Key, Slot)>,
-        cache: &CacheName,
-        wanted: impl Fn(&Key, &Slot) -> bool,
-    ) -> Vec<(Key, Slot)> {
-        let layers: Vec<&CacheChange> = self.layers(cache).collect();
-        let emptied = layers.iter().position(|change| change.emptied);
-        let mut all: BTreeMap<Key, Slot> = if emptied.is_none() { committed.collect() } else { BTreeMap::new() };
-        for change in layers[..emptied.map_or(layers.len(), |at| at + 1)].iter().rev() {
-            all.retain(|_, slot| !is_cleared(change, slot));
-            for (key, held) in &change.keys {
-                match held.filter(|slot| wanted(key, slot)) {
-                    Some(slot) => all.insert(key.clone(), slot),
-                    None => all.remove(key),
-                };
-            }
-        }
-        all.into_iter().collect()
     }
 
     /// The caches that the group, or one ahead of it, has changed or opened.
@@ -382,7 +347,7 @@ impl<'a> Group<'a> {
         });
     }
 
-    fn change(&mut self, cache: &CacheName) -> &mut CacheChange {
+    pub(crate) fn change(&mut self, cache: &CacheName) -> &mut CacheChange {
         if !self.changes.contains_key(cache) {
             self.open(cache, self.merge_of(cache).unwrap_or(Merge::Latest));
         }
@@ -454,13 +419,6 @@ impl<'a> Group<'a> {
         }
     }
 
-    /// A clear that is newer than all that is held has left nothing: what comes after it in the group need not look again.
-    pub(crate) fn emptied(&mut self, cache: &CacheName) {
-        let change = self.change(cache);
-        change.emptied = true;
-        change.keys.clear();
-    }
-
     /// Lets go of what a key has. `logged`: the log must say so, as no vector does.
     pub(crate) fn forget(&mut self, cache: &CacheName, key: &Key, logged: bool) {
         self.note_forgotten(cache, key);
@@ -499,8 +457,4 @@ impl<'a> Group<'a> {
     pub(crate) fn is_dead(kind: Kind) -> bool {
         matches!(kind, Kind::Tombstone | Kind::Mark)
     }
-}
-
-fn is_cleared(change: &CacheChange, slot: &Slot) -> bool {
-    change.clear.is_some_and(|clear| is_below(change.merge, &clear.version, &slot.version, &slot.birth))
 }

@@ -40,6 +40,7 @@ mod filter;
 mod index;
 mod index_key;
 mod introduction;
+mod layers;
 mod merge;
 mod outdone;
 mod peer;
