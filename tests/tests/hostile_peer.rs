@@ -210,3 +210,34 @@ async fn a_peer_that_lies_alters_nothing() {
     assert!(total(&page, "landbridge_link_discarded_total{peer=\"site2\"}", "") >= 7.0, "{page}");
     assert!(!sites.log(0).contains("panicked"), "{}", sites.log(0));
 }
+
+/// Each looks at all that is held: others have their turn between two of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clears_that_a_peer_sends_at_once_are_decided_one_by_one() {
+    const CLEARS: u64 = 16;
+    let (sites, _nodes) = honest("").await;
+    let liar = Stranger::new(&sites, 0, "site2.relay", ALPN_PEER);
+    let connection = liar.connect().await.unwrap();
+    let (mut to, mut from, _) = shake_hands(&connection).await;
+    let commits = || total(&scrape(sites.port(0)), "landbridge_commit_records_count", "");
+    let before = commits();
+    let mut bytes = BytesMut::new();
+    SenderToReceiver::Start(Start { after: through(0) }).encode(&mut bytes).unwrap();
+    for number in 0..CLEARS {
+        let version = at(Timestamp::from_millis(1 + number), "site2", RUN);
+        let cache = CacheName::new("sessions").unwrap();
+        let records = vec![Record::bare(cache, None, Kind::Clear, version)];
+        let next = Batch { after: through(number), through: through(number + 1), ..batch(records, &[]) };
+        SenderToReceiver::Batch(next).encode(&mut bytes).unwrap();
+    }
+    to.write_all(&bytes).await.unwrap();
+    let mut taken = 0;
+    while taken < CLEARS {
+        match hear(&mut from).await {
+            ReceiverToSender::Ack(ack) => taken = ack.through.direct.get(),
+            ReceiverToSender::Heartbeat(_) => {}
+            other => panic!("not taken: {other:?}"),
+        }
+    }
+    assert!(commits() >= before + CLEARS as f64, "each in a commit of its own");
+}

@@ -147,3 +147,63 @@ fn account(replica: &Replica, mut commits: BTreeMap<Sequence, Use>) -> Ledger {
     }
     ledger
 }
+
+#[cfg(test)]
+mod tests {
+    use landbridge_protocol::{
+        frame::node::Operation,
+        record::Key,
+        version::{Clock, Origin, Version},
+    };
+
+    use super::{
+        super::{
+            memory_log::MemoryLog,
+            tests::{config, now, write, writer},
+        },
+        *,
+    };
+    use crate::engine::header::LogRecord;
+
+    /// `count` records, the birth and the version of each of a run of its own.
+    fn log_of(count: u64) -> MemoryLog {
+        let first = MemoryLog::new();
+        writer(&first, 1).step(vec![write(Operation::Put, 1, 1, vec![1])], now());
+        let at = first.commits()[0].0;
+        let (_, bytes) = first.reader().following(Sequence::ZERO).unwrap().unwrap();
+        let mut commit = encoding::decode(&bytes).unwrap();
+        let Some((_, LogRecord::Record(record))) = commit.records.pop() else { panic!("a put") };
+        let of = |run: u64| Version {
+            clock: Clock::from_bits(run + 1),
+            origin: Origin { run: RunId(run), ..record.version.origin },
+        };
+        let records = (0..count).map(|number| {
+            let key = Some(Key::new(number.to_be_bytes().to_vec()).unwrap());
+            let record = landbridge_protocol::record::Record {
+                key,
+                birth: of(2 * number),
+                version: of(2 * number + 1),
+                ..record.clone()
+            };
+            (Sequence::new(at.get() + number), LogRecord::Record(record))
+        });
+        commit.records = records.collect();
+        commit.header.last = commit.records.last().unwrap().0;
+        let mut log = MemoryLog::new();
+        log.append(at, encoding::encode(&commit)).unwrap();
+        log.flush().unwrap();
+        log
+    }
+
+    #[test]
+    fn a_log_of_more_runs_than_can_be_told_apart_is_damaged() {
+        let open = |count| {
+            let log = Box::new(log_of(count));
+            open_writer(log, config(), RunId(2), StoreLimits::default(), now(), Metrics::new()).map(drop)
+        };
+        open(32_767).unwrap();
+        let error = open(32_768).unwrap_err();
+        assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+        assert!(error.to_string().contains("65535 runs"), "{error}");
+    }
+}

@@ -13,7 +13,11 @@ use landbridge_protocol::{
     version::{Clock, Origin, RunId, Version},
 };
 
-use super::{SenderConfig, SenderOutput, tests::Relay, transfer::Transfer};
+use super::{
+    Sender, SenderConfig, SenderOutput,
+    tests::{Relay, pump},
+    transfer::Transfer,
+};
 use crate::engine::{command::Command, header::Records};
 
 fn encode(frame: &SenderToReceiver) -> Result<(), EncodeError> {
@@ -90,4 +94,24 @@ fn the_largest_batch_that_may_be_fits_a_frame() {
         let batch = Batch { after: at, through: at, vector, caught_up: true, runs: vec![origin(1); 512], records };
         encode(&SenderToReceiver::Batch(batch)).expect("it fits a frame");
     }
+}
+
+/// The receiver refuses a second one.
+#[test]
+fn of_a_caches_clears_only_the_one_that_is_held_goes() {
+    let (mut a, mut b) = (Relay::new("site1", "site2", 1), Relay::new("site2", "site1", 2));
+    let mut sender = Sender::new(b.replica.site(), SenderConfig::default(), 1);
+    pump(&mut sender, &mut a, &mut b);
+    pump(&mut Sender::new(a.replica.site(), SenderConfig::default(), 2), &mut b, &mut a);
+    for number in 1..=3 {
+        a.put(2 * number);
+        let token = WriteToken { client: ClientId(1), number: 2 * number + 1 };
+        let (node, cache) = (NodeName::new("node11").expect("a name"), CacheName::new("c").expect("a name"));
+        a.step(Command::Clear { node, cache, token, retry: None }).expect("taken");
+    }
+    a.put(9);
+    let batches = pump(&mut sender, &mut a, &mut b);
+    let sent: Vec<Kind> = batches.iter().flat_map(|batch| &batch.records).map(|record| record.kind).collect();
+    assert_eq!(sent, [Kind::Clear, Kind::Live]);
+    assert!(b.replica.seen().includes(a.replica.seen()));
 }
