@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod blob;
+mod bounded;
 pub mod error;
 pub mod frame;
 pub mod name;

@@ -17,6 +17,7 @@ use serde::Deserialize;
 
 use crate::{
     blob::{self, Blob},
+    bounded,
     frame::MAX_BATCH_RECORDS,
     name::{CacheName, NodeName},
     pack,
@@ -71,8 +72,11 @@ pub enum RecordSetError {
 
 #[derive(Deserialize)]
 struct Tables {
+    #[serde(deserialize_with = "bounded::vec::<_, _, MAX_TABLE>")]
     origins: Vec<Origin>,
+    #[serde(deserialize_with = "bounded::vec::<_, _, MAX_TABLE>")]
     caches: Vec<CacheName>,
+    #[serde(deserialize_with = "bounded::vec::<_, _, MAX_TABLE>")]
     nodes: Vec<NodeName>,
 }
 
@@ -91,12 +95,15 @@ struct Row {
     client: u64,
     number: u64,
     node: u16,
+    #[serde(deserialize_with = "bounded::vec::<_, _, MAX_CONTEXT>")]
     context: Vec<(u16, Clock)>,
     checksum: u32,
     flags: u16,
     value: Blob,
 }
 
+/// Names that a table has at most: the last place that could be counted stays free, as a node's is one more on the wire.
+const MAX_TABLE: usize = u16::MAX as usize;
 const ROW_FIELDS: u16 = 16;
 /// Bytes of a row besides its key, value and context, at most.
 const ROW_BYTES: usize = 96;
@@ -126,8 +133,7 @@ impl<T: std::hash::Hash + Eq + Clone> Places<T> {
         self.last = match near.or_else(far) {
             Some(at) => at,
             None => {
-                // the last place stays free, as a node's is one more on the wire
-                let at = u16::try_from(self.table.len()).ok().filter(|at| *at < u16::MAX);
+                let at = u16::try_from(self.table.len()).ok().filter(|at| usize::from(*at) < MAX_TABLE);
                 let at = at.ok_or_else(|| too_many("names"))?;
                 if self.table.len() >= NEAR {
                     self.of.insert(thing.clone(), at);
@@ -246,9 +252,6 @@ fn record(row: Row, tables: &Tables, number: usize) -> Result<Record, RecordSetE
     };
     if row.kind != Kind::Live && !row.value.0.is_empty() {
         return Err(contradiction("a value that belongs to no entry"));
-    }
-    if row.context.len() > MAX_CONTEXT {
-        return Err(contradiction("a context of too many origins"));
     }
     let found = crc32fast::hash(&row.value.0);
     if found != row.checksum {

@@ -2,14 +2,15 @@
 
 use std::{fmt, sync::Arc};
 
-use serde::{Deserialize, Deserializer, Serialize, de};
+use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::version::{Clock, Origin, Version};
+use crate::{
+    bounded::Bounded,
+    version::{Clock, Origin, Version},
+};
 
 /// Origins that a vector has at most where it is read from bytes.
 pub const MAX_VECTOR: usize = 65_535;
-/// Places that are set aside before the pairs have arrived.
-const EAGER_PAIRS: usize = 64;
 
 /// For each origin, a clock; an origin that is not in it stands at [`Clock::ZERO`]. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
@@ -127,24 +128,7 @@ impl Serialize for Vector {
 
 impl<'de> Deserialize<'de> for Vector {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        struct Visit;
-        impl<'de> de::Visitor<'de> for Visit {
-            type Value = Vector;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "a vector of at most {MAX_VECTOR} origins")
-            }
-            fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Vector, A::Error> {
-                let mut pairs = Vec::with_capacity(seq.size_hint().unwrap_or(0).min(EAGER_PAIRS));
-                while let Some(pair) = seq.next_element::<(Origin, Clock)>()? {
-                    if pairs.len() == MAX_VECTOR {
-                        return Err(de::Error::invalid_length(MAX_VECTOR + 1, &self));
-                    }
-                    pairs.push(pair);
-                }
-                Ok(pairs.into_iter().collect())
-            }
-        }
-        d.deserialize_seq(Visit)
+        Bounded::<(Origin, Clock), MAX_VECTOR>::deserialize(d).map(|Bounded(pairs)| pairs.into_iter().collect())
     }
 }
 

@@ -6,8 +6,10 @@
 use bytes::{Buf, BufMut, BytesMut};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{DecodeError, EncodeError, RawFrame, admin, codec::put_frame, kind::FrameKind, node, peer};
-use crate::{blob, error::Refusal, record::Record, record_set};
+use super::{
+    DecodeError, EncodeError, MAX_PRESENT_RUNS, RawFrame, admin, codec::put_frame, kind::FrameKind, node, peer,
+};
+use crate::{blob, bounded::Bounded, error::Refusal, record::Record, record_set};
 
 fn put_array(kind: FrameKind, request: u64, into: &mut BytesMut, body: &impl Serialize) -> Result<(), EncodeError> {
     put_frame(kind.number(), request, into, |into| rmp_serde::encode::write(&mut into.writer(), body))
@@ -223,7 +225,8 @@ impl SenderToReceiver {
             Some(FrameKind::ReconcileBegin) => take(frame).map(Self::ReconcileBegin),
             Some(FrameKind::DropProposal) => take(frame).map(Self::DropProposal),
             Some(FrameKind::Batch) => {
-                let ((after, through, vector, caught_up, runs), records) = take_records(frame)?;
+                let (head, records) = take_records(frame)?;
+                let (after, through, vector, caught_up, Bounded::<_, MAX_PRESENT_RUNS>(runs)) = head;
                 Ok(Self::Batch(peer::Batch { after, through, vector, caught_up, runs, records }))
             }
             Some(FrameKind::ReconcileChunk) => {

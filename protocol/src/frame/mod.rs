@@ -34,6 +34,16 @@ pub const MAX_ENTRY_BYTES: u32 = 8 << 20;
 pub const MAX_BATCH_BYTES: usize = 1 << 20;
 /// Records in a batch or chunk at most.
 pub const MAX_BATCH_RECORDS: usize = 4096;
+/// Keys, or puts, in one request at most.
+pub const MAX_REQUEST_KEYS: usize = 65_536;
+/// Caches that a relay has at most.
+pub const MAX_CACHES: usize = 1024;
+/// Sites, and as many former ones, that a handshake may name.
+pub const MAX_SITES: usize = 64;
+/// Present runs of sites that a handshake or a batch may name: one of each site and former site.
+pub const MAX_PRESENT_RUNS: usize = 2 * MAX_SITES;
+/// Caches that a relay may lack, each from each site.
+pub const MAX_LACKS: usize = MAX_SITES * MAX_CACHES;
 
 /// A frame that can't be made.
 #[derive(Debug, thiserror::Error)]

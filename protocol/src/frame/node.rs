@@ -10,8 +10,9 @@ use std::fmt;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::MAX_REQUEST_KEYS;
 use crate::{
-    blob,
+    blob, bounded,
     name::{CacheName, NodeName, SiteName},
     record::{Key, WriteToken},
     time::{Millis, Timestamp},
@@ -117,6 +118,7 @@ pub struct GetAll {
     /// The cache.
     pub cache: CacheName,
     /// The keys.
+    #[serde(deserialize_with = "bounded::vec::<_, _, MAX_REQUEST_KEYS>")]
     pub keys: Vec<Key>,
 }
 
@@ -195,6 +197,7 @@ pub struct PutAll {
     /// As in [`Write`].
     pub retry: Option<Clock>,
     /// Keys and values.
+    #[serde(deserialize_with = "bounded::vec::<_, _, MAX_REQUEST_KEYS>")]
     pub entries: Vec<(Key, blob::Blob)>,
 }
 

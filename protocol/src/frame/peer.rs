@@ -7,7 +7,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::{MAX_CACHES, MAX_LACKS, MAX_PRESENT_RUNS, MAX_SITES};
 use crate::{
+    bounded,
     name::{CacheName, SiteName},
     position::{Cursor, Sequence, Through},
     record::{Key, Merge, Record},
@@ -47,20 +49,22 @@ pub struct Introduction {
     /// The head of its log.
     pub head: Sequence,
     /// The present runs of the sites that it knows of, its own included.
+    #[serde(deserialize_with = "bounded::vec::<_, _, MAX_PRESENT_RUNS>")]
     pub runs: Vec<Origin>,
     /// Its caches.
+    #[serde(deserialize_with = "bounded::vec::<_, _, MAX_CACHES>")]
     pub caches: Vec<CacheDigest>,
     /// Whether its store is filling.
     pub filling: bool,
     /// Caches that replicate and that it does not have in whole from the log of that site, whatever its V says: what their
     /// sites meant by them differed before. An older relay says nothing of it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "bounded::vec::<_, _, MAX_LACKS>")]
     pub lacks: Vec<(SiteName, CacheName)>,
     /// The sites that it is configured with, its own included. An older relay says nothing of them.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "bounded::vec::<_, _, MAX_SITES>")]
     pub sites: Vec<SiteName>,
     /// The sites that were decommissioned, as it is configured: it takes what others hold of them, and nothing from them.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "bounded::vec::<_, _, MAX_SITES>")]
     pub former_sites: Vec<SiteName>,
     /// Name and version of the software, for the log.
     pub software: String,

@@ -217,7 +217,7 @@ fn event(d: &mut Draw) -> node::Event {
     }
 }
 
-fn introduction(d: &mut Draw) -> peer::Introduction {
+pub(crate) fn introduction(d: &mut Draw) -> peer::Introduction {
     peer::Introduction {
         version_min: 1,
         version_max: 2,

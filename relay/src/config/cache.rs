@@ -1,6 +1,6 @@
 //! `[[caches]]`: which there are, and how each behaves.
 
-use landbridge_protocol::{name::CacheName, record::Merge, time::Millis};
+use landbridge_protocol::{frame::MAX_CACHES, name::CacheName, record::Merge, time::Millis};
 use toml::de::DeValue;
 
 use super::{
@@ -8,9 +8,6 @@ use super::{
     reader::{Parsed, Reader, Section, Setting},
     units::ByteSize,
 };
-
-/// Caches at most.
-const MAX_CACHES: usize = 1024;
 
 /// A cache.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Every bound of the relay and every number of replication, each named once with its default and its range.
 
-use landbridge_protocol::time::Millis;
+use landbridge_protocol::{frame::MAX_REQUEST_KEYS, time::Millis};
 
 use super::{
     reader::Section,
@@ -87,8 +87,8 @@ settings! {
         max_commit_commands: usize = 1024, 1..=65_536;
         /// Bytes of records after which a commit is closed.
         max_commit_bytes: ByteSize = ByteSize::mib(4), ByteSize::kib(64)..=ByteSize::mib(64);
-        /// Entries in one answer to a listing; the next begins where it ended.
-        max_list_entries: usize = 1000, 1..=65_536;
+        /// Entries in one answer to a listing; the next begins where it ended. Keys, or puts, in one request.
+        max_list_entries: usize = 1000, 1..=MAX_REQUEST_KEYS;
         /// Conflicts that the conflict log keeps, with both records and at most 64 KiB of each value; the oldest go first.
         max_conflicts: usize = 1000, 1..=1_000_000;
         /// Bytes that a stream may have on the way to this relay.

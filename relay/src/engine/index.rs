@@ -23,7 +23,7 @@ use super::{
 };
 
 /// Caches that an index has at most, those included that only peers have.
-pub(crate) const MAX_CACHES: usize = 1024;
+pub(crate) const MAX_CACHES: usize = landbridge_protocol::frame::MAX_CACHES;
 /// Origins that an index can tell apart.
 pub(crate) const MAX_ORIGINS: usize = u16::MAX as usize;
 

@@ -21,7 +21,7 @@ use super::{
 };
 
 /// Sites, and former ones, that a configuration and a handshake may name.
-pub const MAX_SITES: usize = 64;
+pub const MAX_SITES: usize = landbridge_protocol::frame::MAX_SITES;
 
 /// Why a configuration can't be taken over while the relay runs.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
