@@ -138,3 +138,24 @@ async fn handshakes_that_never_end_keep_nobody_out_for_long() {
     let (known, _) = load.stop().await;
     assert_eq!(until_equal(&nodes, "sessions").await, known.values().flatten().count() + 1);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_that_say_nothing_keep_out_neither_operators_nor_peers() {
+    let (mut sites, nodes) = honest("[limits]\nhello_timeout = \"60s\"\nmax_sessions = 8\n").await;
+    let stranger = Stranger::new(&sites, 0, "node12", ALPN_NODE);
+    let full = "landbridge_bounds_hit_total{bound=\"connections\"}";
+    let mut silent = Vec::new();
+    // All from one address, as all the others here.
+    while total(&scrape(sites.port(0)), full, "") == 0.0 {
+        assert!(silent.len() as u64 <= THRONG, "{} connections of nodes are in", silent.len());
+        silent.push(stranger.connect().await);
+    }
+    let (code, _, err) = sites.command(0, &["status"]).await;
+    assert_eq!(code, Some(0), "{err}");
+    sites.kill(2).await;
+    sites.spawn(2);
+    sites.ready(2).await;
+    nodes[1].raw("sessions").unwrap().put("from-a-peer", Bytes::from_static(b"1")).await.unwrap();
+    assert_eq!(until_equal(&nodes, "sessions").await, 1);
+    drop(silent);
+}

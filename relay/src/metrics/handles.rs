@@ -111,7 +111,7 @@ labels! {
         EntryBytes = "entry_bytes",
         /// `limits.max_handshakes`: further connections waited or were dropped.
         Handshakes = "handshakes",
-        /// The places for connections, in all or from one address: a connection was refused.
+        /// The places for connections of a role, in all or from one address: a connection was refused.
         Connections = "connections",
         /// `limits.max_connections_per_peer`: the oldest was closed.
         PeerConnections = "peer_connections",

@@ -9,7 +9,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     close::close,
-    places::{AcceptLimits, Place, Places},
+    places::{AcceptLimits, ByRole, Place, Places},
     standing::{Standing, Stay},
 };
 use crate::certs::{Peer, RefusedBecause, RefusedConnection};
@@ -53,8 +53,8 @@ pub async fn serve(
     let entrance = Arc::new(Entrance {
         door,
         standing,
-        handshakes: Places::new(limits.handshakes, limits.handshakes_per_source),
-        connections: Places::new(limits.connections, limits.connections_per_source),
+        handshakes: Places::new(limits.handshakes),
+        connections: ByRole::new(&limits),
         timeout: limits.handshake_timeout,
     });
     let tasks = TaskTracker::new();
@@ -87,7 +87,7 @@ struct Entrance {
     door: Arc<dyn Door>,
     standing: Standing,
     handshakes: Places,
-    connections: Places,
+    connections: ByRole,
     timeout: Duration,
 }
 
@@ -135,7 +135,8 @@ impl Entrance {
     fn admit(&self, connection: &Connection, from: SocketAddr) -> Result<(Vec<u8>, Peer, Place), RefusedConnection> {
         let alpn = alpn_of(connection).unwrap_or_default();
         let peer = self.door.authorize(&chain_of(connection), &alpn)?;
-        let place = self.connections.take(from).ok_or_else(|| full(RefusedBecause::Full, "connections"))?;
+        let place = self.connections.of(peer.role).take(from);
+        let place = place.ok_or_else(|| full(RefusedBecause::Full, "connections"))?;
         // Streams one way are not part of the protocol.
         connection.set_max_concurrent_uni_streams(VarInt::from_u32(0));
         Ok((alpn, peer, place))

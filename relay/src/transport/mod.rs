@@ -26,5 +26,5 @@ pub use accept::{Admitted, Door, serve};
 pub use close::{close, close_in_order, refusal_of};
 pub use dial::{DialError, Dialler};
 pub use frames::{Frame, FrameQueue, FrameReader, FrameWriter, QueueClosed, Room, WriteError, frame_queue};
-pub use places::{AcceptLimits, Place};
+pub use places::{AcceptLimits, Place, Quota};
 pub use standing::{Ended, Standing, Stay};

@@ -7,36 +7,79 @@ use std::{
     time::Duration,
 };
 
-use crate::config::Limits;
+use crate::{
+    certs::Role,
+    config::{Limits, MAX_PEERS},
+};
 
-/// Connections beyond those of sessions: peers' and operators', which sessions must not keep out.
+/// Connections of nodes beyond those that are sessions: of one that restarted and takes its session over, and of those that
+/// are told that there are no more.
 const CONNECTIONS_BESIDE_SESSIONS: usize = 128;
+
+/// How many may be in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    /// At once.
+    pub all: usize,
+    /// Of those from one address.
+    pub per_source: usize,
+}
+
+impl Quota {
+    /// One address may have three quarters.
+    fn of(all: usize) -> Self {
+        Self { all, per_source: all - all / 4 }
+    }
+}
 
 /// Bounds of an accept loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AcceptLimits {
     /// Handshakes under way.
-    pub handshakes: usize,
-    /// Those from one address.
-    pub handshakes_per_source: usize,
-    /// Connections that are in.
-    pub connections: usize,
-    /// Those from one address.
-    pub connections_per_source: usize,
+    pub handshakes: Quota,
     /// How long a handshake may take.
     pub handshake_timeout: Duration,
+    /// Nodes' connections. Each role has places of its own, so that none keeps out another, whatever it says or leaves unsaid.
+    pub nodes: Quota,
+    /// Peers' connections.
+    pub peers: Quota,
+    /// Operators' connections.
+    pub operators: Quota,
 }
 
 impl AcceptLimits {
-    /// As configured: one address may have a quarter of the handshakes and three quarters of the connections.
+    /// As configured: one address may have a quarter of the handshakes. Peers and operators have more places than they can
+    /// keep: a peer's newest connection is let in before its oldest is ended, and an operator too many is told so.
     pub fn from_limits(limits: &Limits) -> Self {
-        let connections = limits.max_sessions + CONNECTIONS_BESIDE_SESSIONS;
         Self {
-            handshakes: limits.max_handshakes,
-            handshakes_per_source: limits.max_handshakes.div_ceil(4),
-            connections,
-            connections_per_source: connections - connections / 4,
+            handshakes: Quota { all: limits.max_handshakes, per_source: limits.max_handshakes.div_ceil(4) },
             handshake_timeout: limits.hello_timeout.into(),
+            nodes: Quota::of(limits.max_sessions + CONNECTIONS_BESIDE_SESSIONS),
+            peers: Quota::of((MAX_PEERS + 1) * limits.max_connections_per_peer),
+            operators: Quota::of(2 * limits.max_operators),
+        }
+    }
+}
+
+/// The places for connections, by role.
+#[derive(Debug)]
+pub(super) struct ByRole {
+    nodes: Places,
+    peers: Places,
+    operators: Places,
+}
+
+impl ByRole {
+    pub(super) fn new(limits: &AcceptLimits) -> Self {
+        let [nodes, peers, operators] = [limits.nodes, limits.peers, limits.operators].map(Places::new);
+        Self { nodes, peers, operators }
+    }
+
+    pub(super) fn of(&self, role: Role) -> &Places {
+        match role {
+            Role::Node => &self.nodes,
+            Role::Peer => &self.peers,
+            Role::Admin => &self.operators,
         }
     }
 }
@@ -49,8 +92,7 @@ pub(super) struct Places(Arc<Mutex<Counts>>);
 struct Counts {
     in_all: usize,
     by_source: HashMap<IpAddr, usize>,
-    bound: usize,
-    bound_per_source: usize,
+    quota: Quota,
 }
 
 /// A place taken; free again when this is dropped.
@@ -61,8 +103,8 @@ pub struct Place {
 }
 
 impl Places {
-    pub(super) fn new(bound: usize, bound_per_source: usize) -> Self {
-        Self(Arc::new(Mutex::new(Counts { in_all: 0, by_source: HashMap::new(), bound, bound_per_source })))
+    pub(super) fn new(quota: Quota) -> Self {
+        Self(Arc::new(Mutex::new(Counts { in_all: 0, by_source: HashMap::new(), quota })))
     }
 
     /// A place for a connection from there, if one is free.
@@ -70,7 +112,7 @@ impl Places {
         let source = from.ip().to_canonical();
         let mut counts = self.counts();
         let here = counts.by_source.get(&source).copied().unwrap_or(0);
-        if counts.in_all >= counts.bound || here >= counts.bound_per_source {
+        if counts.in_all >= counts.quota.all || here >= counts.quota.per_source {
             return None;
         }
         counts.in_all += 1;
@@ -81,7 +123,7 @@ impl Places {
     /// Whether half of the places are taken: time to have addresses proven.
     pub(super) fn crowded(&self) -> bool {
         let counts = self.counts();
-        counts.in_all * 2 >= counts.bound
+        counts.in_all * 2 >= counts.quota.all
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
@@ -113,7 +155,7 @@ mod tests {
 
     #[test]
     fn both_bounds_hold_and_places_come_back() {
-        let places = Places::new(3, 2);
+        let places = Places::new(Quota { all: 3, per_source: 2 });
         let first = places.take(from("10.0.0.1:1")).unwrap();
         assert!(!places.crowded());
         let _second = places.take(from("[::ffff:10.0.0.1]:2")).unwrap();
@@ -127,8 +169,30 @@ mod tests {
     }
 
     #[test]
+    fn each_role_has_places_of_its_own() {
+        let one = Quota { all: 1, per_source: 1 };
+        let limits = AcceptLimits::from_limits(&Limits::default());
+        let places = ByRole::new(&AcceptLimits { nodes: one, peers: one, operators: one, ..limits });
+        let held = Role::ALL.map(|role| places.of(role).take(from("10.0.0.1:1")));
+        assert!(held.iter().all(Option::is_some));
+        assert!(Role::ALL.iter().all(|role| places.of(*role).take(from("10.0.0.2:1")).is_none()));
+    }
+
+    /// So that the bounds by peer and of operators are met, and told, before the places of one address are spent.
+    #[test]
+    fn one_address_has_places_for_more_than_a_peer_and_all_operators_can_keep() {
+        for (max_connections_per_peer, max_operators) in [(1, 1), (8, 32), (64, 1024)] {
+            let limits = Limits { max_connections_per_peer, max_operators, ..Limits::default() };
+            let accept = AcceptLimits::from_limits(&limits);
+            assert!(accept.peers.all > MAX_PEERS * max_connections_per_peer);
+            assert!(accept.peers.per_source > max_connections_per_peer);
+            assert!(accept.operators.per_source > max_operators);
+        }
+    }
+
+    #[test]
     fn nothing_is_kept_of_who_has_left() {
-        let places = Places::new(3, 2);
+        let places = Places::new(Quota { all: 3, per_source: 2 });
         drop(places.take(from("10.0.0.1:1")));
         assert!(places.counts().by_source.is_empty());
     }

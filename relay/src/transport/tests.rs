@@ -133,7 +133,7 @@ async fn a_server_with_another_sites_certificate_is_not_believed() {
 
 #[tokio::test]
 async fn one_address_gets_its_share_until_a_place_is_free_again() {
-    let mut town = town(AcceptLimits { connections_per_source: 1, ..limits() });
+    let mut town = town(AcceptLimits { peers: Quota { per_source: 1, ..limits().peers }, ..limits() });
     let _first = town.dial("site2", "site1", ALPN_PEER).await.unwrap();
     let held = soon(town.admitted.recv()).await;
     let _second = town.dial("site2", "site1", ALPN_PEER).await;
