@@ -116,8 +116,8 @@ impl Changes {
         compare!(self, "limits", Limits, old, new;
             live max_entry_bytes max_frame_bytes max_subscriptions max_requests max_unwritten_answers max_session_bytes
                 max_list_entries hello_timeout operator_timeout drain_timeout;
-            restart max_handshakes max_sessions max_connections_per_peer max_peer_streams max_peer_commands
-                max_peer_answers max_operators max_http_connections max_http_age max_streams max_inbox max_commit_commands
+            restart max_handshakes max_sessions max_sessions_per_certificate max_connections_per_peer max_peer_streams
+                max_peer_commands max_peer_answers max_operators max_http_connections max_http_age max_streams max_inbox max_commit_commands
                 max_commit_bytes max_conflicts stream_window_bytes connection_window_bytes send_window_bytes idle_timeout
                 keep_alive);
     }

@@ -52,6 +52,8 @@ settings! {
         max_handshakes: usize = 256, 1..=65_536;
         /// Sessions of nodes and commands at once.
         max_sessions: usize = 1024, 1..=65_536;
+        /// Of those, sessions with one certificate: who holds one can't keep out the others. Nodes may share a certificate.
+        max_sessions_per_certificate: usize = 512, 1..=65_536;
         /// Connections that each peer may have to this relay; one more ends the oldest. Few are in use: of the others the
         /// relay has not yet noticed that they are gone.
         max_connections_per_peer: usize = 8, 1..=64;

@@ -117,7 +117,7 @@ labels! {
         PeerConnections = "peer_connections",
         /// `limits.max_operators`: a connection was refused.
         Operators = "operators",
-        /// `limits.max_sessions`: a hello was refused.
+        /// `limits.max_sessions` or `max_sessions_per_certificate`: a hello was refused.
         Sessions = "sessions",
         /// `limits.max_subscriptions`: a subscription was refused.
         Subscriptions = "subscriptions",

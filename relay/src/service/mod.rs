@@ -142,7 +142,7 @@ impl Service {
         behind.spawn(until(end.clone(), readiness::follow(stock.clone(), tell.clone())));
         let links = Links::start(link_options(&config, &renewal, store.clone()));
         behind.spawn(end_links(links.clone(), end.clone()));
-        let roster = Roster::new(config.limits.max_sessions);
+        let roster = Roster::new(config.limits.max_sessions, config.limits.max_sessions_per_certificate);
         let reloading = Reloading {
             file,
             config: watch::Sender::new(config.clone()),

@@ -53,6 +53,7 @@ struct Shared {
 struct Seats {
     next: u64,
     bound: usize,
+    bound_per_certificate: usize,
     /// Views announced so far: the first has number 0.
     views: u64,
     /// By number, which is join order.
@@ -80,10 +81,10 @@ pub struct Joined {
 pub struct Subscribed(Arc<AtomicU32>);
 
 impl Roster {
-    /// With nobody, and room for so many.
-    pub fn new(bound: usize) -> Self {
+    /// With nobody, and room for so many, of one certificate for so many of these.
+    pub fn new(bound: usize, bound_per_certificate: usize) -> Self {
         let view = watch::Sender::new(View { number: 0, members: Vec::new() });
-        let seats = Seats { next: 0, views: 0, bound, seats: BTreeMap::new() };
+        let seats = Seats { next: 0, views: 0, bound, bound_per_certificate, seats: BTreeMap::new() };
         Self(Arc::new(Shared { seats: Mutex::new(seats), view }))
     }
 
@@ -98,6 +99,12 @@ impl Roster {
             }
         } else if seats.seats.len() >= seats.bound {
             let text = format!("the relay has {} sessions, as many as it takes (limits.max_sessions)", seats.bound);
+            return Err(Refusal::new(ErrorCode::Busy, text));
+        } else if seats.of(&member.certificate) >= seats.bound_per_certificate {
+            let most = seats.bound_per_certificate;
+            let text = format!(
+                "the relay has {most} sessions of this certificate, as many as it takes (limits.max_sessions_per_certificate)"
+            );
             return Err(Refusal::new(ErrorCode::Busy, text));
         }
         if let Some(fenced) = former.and_then(|number| seats.seats.remove(&number)) {
@@ -173,6 +180,11 @@ impl Seats {
         let same = |seat: &Seat| asks.member && seat.member.member && seat.member.node == asks.node;
         self.seats.iter().find(|(_, seat)| same(seat)).map(|(number, _)| *number)
     }
+
+    /// How many sessions the holder of this certificate has.
+    fn of(&self, certificate: &CertificateDer<'_>) -> usize {
+        self.seats.values().filter(|seat| seat.member.certificate == *certificate).count()
+    }
 }
 
 impl Joined {
@@ -236,7 +248,7 @@ mod tests {
 
     #[test]
     fn the_view_is_in_join_order_and_counts_its_changes_from_zero() {
-        let roster = Roster::new(8);
+        let roster = Roster::new(8, 8);
         assert_eq!(shown(&roster), "[|0] (0) []");
         let b = roster.join(member("node12", 2)).unwrap();
         let _a = roster.join(member("node11", 1)).unwrap();
@@ -247,7 +259,7 @@ mod tests {
 
     #[test]
     fn a_newer_hello_fences_the_older_whose_end_then_changes_nothing() {
-        let roster = Roster::new(8);
+        let roster = Roster::new(8, 8);
         let old = roster.join(member("node11", 1)).unwrap();
         let new = roster.join(member("node11", 1)).unwrap();
         assert!(old.fence().is_cancelled() && !new.fence().is_cancelled());
@@ -258,7 +270,7 @@ mod tests {
 
     #[test]
     fn a_name_in_use_by_another_certificate_is_kept_by_its_holder() {
-        let roster = Roster::new(8);
+        let roster = Roster::new(8, 8);
         let old = roster.join(member("node11", 1)).unwrap();
         assert_eq!(roster.join(member("node11", 2)).unwrap_err().code(), Some(ErrorCode::NameInUse));
         assert!(!old.fence().is_cancelled());
@@ -268,7 +280,7 @@ mod tests {
 
     #[test]
     fn commands_are_in_no_view_and_fence_nobody() {
-        let roster = Roster::new(8);
+        let roster = Roster::new(8, 8);
         let node = roster.join(member("node11", 1)).unwrap();
         let one = roster.join(command("node11", 9)).unwrap();
         let two = roster.join(command("node11", 9)).unwrap();
@@ -279,15 +291,29 @@ mod tests {
 
     #[test]
     fn a_full_relay_takes_nobody_new_but_lets_a_restarted_node_take_over() {
-        let roster = Roster::new(1);
+        let roster = Roster::new(1, 1);
         let _old = roster.join(member("node11", 1)).unwrap();
         assert_eq!(roster.join(member("node12", 2)).unwrap_err().code(), Some(ErrorCode::Busy));
         assert!(roster.join(member("node11", 1)).is_ok());
     }
 
     #[test]
+    fn a_certificate_has_its_share_of_sessions_and_its_node_may_take_over_all_the_same() {
+        let roster = Roster::new(8, 2);
+        let _old = roster.join(member("node11", 1)).unwrap();
+        let command_of_it = roster.join(command("node11", 1)).unwrap();
+        let refused = roster.join(command("node11", 1)).unwrap_err();
+        assert_eq!(refused.code(), Some(ErrorCode::Busy));
+        assert!(refused.to_string().contains("max_sessions_per_certificate"), "{refused}");
+        let _other = roster.join(member("node12", 2)).unwrap();
+        let _new = roster.join(member("node11", 1)).unwrap();
+        drop(command_of_it);
+        assert!(roster.join(command("node11", 1)).is_ok(), "free once a session has ended");
+    }
+
+    #[test]
     fn watchers_are_told() {
-        let roster = Roster::new(8);
+        let roster = Roster::new(8, 8);
         let mut view = roster.view();
         assert!(!view.has_changed().unwrap());
         let _joined = roster.join(member("node11", 1)).unwrap();
@@ -296,7 +322,7 @@ mod tests {
 
     #[test]
     fn subscriptions_are_bounded_and_reported_until_they_end() {
-        let roster = Roster::new(8);
+        let roster = Roster::new(8, 8);
         let joined = roster.join(member("node11", 1)).unwrap();
         let first = joined.subscribe(1).unwrap();
         assert_eq!(joined.subscribe(1).unwrap_err().code(), Some(ErrorCode::Busy));

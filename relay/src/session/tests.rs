@@ -106,7 +106,7 @@ fn town(limits: Limits) -> Town {
     let metrics = Metrics::new();
     let server = Arc::new(Server {
         site: site("site1"),
-        roster: Roster::new(limits.max_sessions),
+        roster: Roster::new(limits.max_sessions, limits.max_sessions_per_certificate),
         shelf: Arc::new(Memory { release: Arc::new(Notify::new()), ..Memory::default() }),
         terms: watch::Sender::new(Arc::new(Terms::new(&[cache], limits.clone(), &metrics))).subscribe(),
         relay_view: watch::Sender::new(View { number: 0, members: vec!["site1".into()] }).subscribe(),
