@@ -9,7 +9,7 @@ use landbridge_protocol::{
     blob::Blob,
     error::{ErrorCode, Refusal},
     frame::{
-        FrameCodec, FrameError, FromAdmin, RawFrame, ToAdmin,
+        FrameCodec, FromAdmin, RawFrame, ToAdmin,
         admin::{BackupPart, Conflicts, Hello, LinkReport, Reloaded, Report, Request, Status, Welcome},
         common_version,
     },
@@ -111,21 +111,49 @@ fn no_hello_in_time(metrics: &Metrics) -> Refusal {
     Refusal::new(ErrorCode::Malformed, "the connection said no hello in time")
 }
 
+/// Why a conversation ends before its stream does.
+#[derive(Debug)]
+enum Ended {
+    /// The stream broke: a command has closed its connection, or an operator is gone. Nobody is there to be refused.
+    Gone,
+    Refused(Refusal),
+}
+
+impl From<Refusal> for Ended {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
 /// The conversation. An error ends it, and is what the operator is told.
 async fn converse<O: Operated>(
     operated: &O,
     site: SiteName,
     patience: Patience,
     metrics: &Metrics,
-    mut from: impl AsyncRead + Unpin,
+    from: impl AsyncRead + Unpin,
     to: impl AsyncWrite + Unpin,
 ) -> Result<(), Refusal> {
+    match hear_out(operated, site, patience, metrics, from, to).await {
+        Ok(()) | Err(Ended::Gone) => Ok(()),
+        Err(Ended::Refused(refusal)) => Err(refusal),
+    }
+}
+
+async fn hear_out<O: Operated>(
+    operated: &O,
+    site: SiteName,
+    patience: Patience,
+    metrics: &Metrics,
+    mut from: impl AsyncRead + Unpin,
+    to: impl AsyncWrite + Unpin,
+) -> Result<(), Ended> {
     let mut telling = Telling { to, patience: patience.answer };
     let mut buffer = BytesMut::new();
     let first = tokio::time::timeout(patience.hello, next(&mut from, &mut buffer)).await;
     let Some(raw) = first.map_err(|_| no_hello_in_time(metrics))?? else { return Ok(()) };
     let no_hello = || Refusal::new(ErrorCode::Malformed, "the first frame of a connection is its hello");
-    let ToAdmin::Hello(hello) = decode(&raw)? else { return Err(no_hello()) };
+    let ToAdmin::Hello(hello) = decode(&raw)? else { return Err(no_hello().into()) };
     let version = check(&hello, site)?;
     telling.say(raw.request, &FromAdmin::Welcome(Welcome { version, site })).await?;
     while let Some(raw) = next(&mut from, &mut buffer).await? {
@@ -148,7 +176,7 @@ async fn answer<O: Operated>(
     request: Request,
     number: u64,
     telling: &mut Telling<impl AsyncWrite + Unpin>,
-) -> Result<Result<Report, Refusal>, Refusal> {
+) -> Result<Result<Report, Refusal>, Ended> {
     Ok(match request {
         Request::Status => Ok(Report::Status(Box::new(operated.status()))),
         Request::Conflicts { cache, after, limit } => {
@@ -167,7 +195,7 @@ async fn back_up<O: Operated>(
     operated: &O,
     number: u64,
     telling: &mut Telling<impl AsyncWrite + Unpin>,
-) -> Result<Result<Report, Refusal>, Refusal> {
+) -> Result<Result<Report, Refusal>, Ended> {
     let parts = match operated.backup().await {
         Ok(parts) => parts,
         Err(refusal) => return Ok(Err(refusal)),
@@ -207,14 +235,14 @@ fn decode(raw: &RawFrame) -> Result<ToAdmin, Refusal> {
     ToAdmin::decode(raw).map_err(|error| error.refusal())
 }
 
-async fn next(from: &mut (impl AsyncRead + Unpin), buffer: &mut BytesMut) -> Result<Option<RawFrame>, Refusal> {
+async fn next(from: &mut (impl AsyncRead + Unpin), buffer: &mut BytesMut) -> Result<Option<RawFrame>, Ended> {
     let mut codec = FrameCodec::new(MAX_REQUEST_BYTES);
     loop {
         if let Some(raw) = codec.decode(buffer).map_err(|error| error.refusal())? {
             return Ok(Some(raw));
         }
-        if from.read_buf(buffer).await.map_err(|error| FrameError::Io(error).refusal())? == 0 {
-            return codec.decode_eof(buffer).map_err(|error| error.refusal());
+        if from.read_buf(buffer).await.map_err(|_| Ended::Gone)? == 0 {
+            return codec.decode_eof(buffer).map_err(|error| error.refusal().into());
         }
     }
 }
@@ -227,13 +255,13 @@ struct Telling<W> {
 
 impl<W: AsyncWrite + Unpin> Telling<W> {
     /// An error ends the conversation: the frame may have gone in part.
-    async fn say(&mut self, request: u64, frame: &FromAdmin) -> Result<(), Refusal> {
+    async fn say(&mut self, request: u64, frame: &FromAdmin) -> Result<(), Ended> {
         let mut bytes = BytesMut::new();
         let encoded = frame.encode(request, &mut bytes);
         encoded.map_err(|error| Refusal::new(ErrorCode::Internal, error.to_string()))?;
         let unread = |_| Refusal::new(ErrorCode::Busy, "an answer was not read within limits.operator_timeout");
         let written = timeout(self.patience, self.to.write_all_buf(&mut bytes)).await.map_err(unread)?;
-        written.map_err(|error| FrameError::Io(error).refusal())
+        written.map_err(|_| Ended::Gone)
     }
 }
 

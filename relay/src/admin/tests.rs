@@ -172,3 +172,40 @@ async fn a_backup_that_nobody_reads_ends_with_its_connection() {
     assert!(refusal.code() == Some(ErrorCode::Busy) && refusal.message.contains("operator_timeout"), "{refusal}");
     drop(pipe);
 }
+
+/// What a stream gives whose connection was closed: no end, but an error.
+struct Closed;
+
+impl AsyncRead for Closed {
+    fn poll_read(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+        _: &mut tokio::io::ReadBuf<'_>,
+    ) -> std::task::Poll<std::io::Result<()>> {
+        std::task::Poll::Ready(Err(std::io::ErrorKind::NotConnected.into()))
+    }
+}
+
+#[tokio::test]
+async fn a_command_that_closes_its_connection_when_it_has_its_answer_is_refused_nothing() {
+    let (mut pipe, theirs) = tokio::io::duplex(4096);
+    let relay = tokio::spawn(async move {
+        let (from, to) = tokio::io::split(theirs);
+        let patience = Patience { hello: SOON, answer: SOON };
+        converse(&Relay, site("site1"), patience, &Metrics::new(), from.chain(Closed), to).await
+    });
+    ask(&mut pipe, 1, hello("site1", PROTOCOL_VERSION)).await;
+    hear(&mut pipe, &mut BytesMut::new()).await;
+    drop(pipe);
+    assert_eq!(relay.await.unwrap(), Ok(()));
+}
+
+#[tokio::test]
+async fn an_operator_who_leaves_during_a_backup_is_refused_nothing() {
+    let (mut pipe, relay) = operator();
+    ask(&mut pipe, 1, hello("site1", PROTOCOL_VERSION)).await;
+    hear(&mut pipe, &mut BytesMut::new()).await;
+    ask(&mut pipe, 2, ToAdmin::Request(Request::Backup)).await;
+    drop(pipe);
+    assert_eq!(relay.await.unwrap(), Ok(()));
+}

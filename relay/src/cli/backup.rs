@@ -1,8 +1,9 @@
 //! The commands `backup` and `restore`: the log of a running relay as a file, and a store made of it.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
     io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
     path::Path,
     time::Duration,
 };
@@ -36,7 +37,9 @@ pub(super) async fn backup(to: &Target, dir: &Path) -> Result<Exit, Failure> {
     let unwritten = |e: io::Error| Failure::new(Exit::Failed, format!("cannot write {}: {e}", part.display()));
     let mut operator = Operator::connect(&to.profile()?).await?;
     fs::create_dir_all(dir).map_err(unwritten)?;
-    let mut file = File::create(&part).map_err(unwritten)?;
+    // It holds all values in the clear: nobody else of this machine reads it.
+    let own = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part);
+    let mut file = own.map_err(unwritten)?;
     let (watch, mut said, mut written) = (Stopwatch::start(), TELL_EVERY, 0u64);
     let mut answer = operator.exchange(&ToAdmin::Request(Request::Backup)).await?;
     let head = loop {

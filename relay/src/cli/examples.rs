@@ -7,7 +7,7 @@ pub(super) const PUT: &str = "Examples:
   landbridge put sessions s-1 -- -5                # a value that begins with a dash";
 pub(super) const GET: &str = "Examples:
   landbridge get sessions s-1 > value.bin
-  landbridge get sessions s-1 --json    # with version and deadline; value_base64 where it is no text";
+  landbridge get sessions s-1 --json    # version and deadline, too; value_base64 where it is no text";
 pub(super) const REMOVE: &str = "Example:
   landbridge remove sessions s-1    # exit status 1 where none was";
 pub(super) const LS: &str = "Examples:
@@ -18,7 +18,7 @@ pub(super) const EXPORT: &str = "Example:
 pub(super) const IMPORT: &str = "Example:
   landbridge import sessions < sessions.jsonl
 
-Each entry is a new write, with what is left of its lifespan; one without a deadline gets the cache's own.
+Each entry is a new write, with what is left of its lifespan; one without a deadline gets the cache's own. \
 What has expired is left out. The line that something is wrong with is named, and what is before it stands.";
 pub(super) const CLEAR: &str = "Example:
   landbridge clear work";
@@ -31,14 +31,15 @@ pub(super) const WATCH: &str = r#"Examples:
 pub(super) const STATUS: &str = "Examples:
   landbridge status --profile landbridge-demo/site1.profile.toml
   landbridge status --json | jq '.links[] | {peer, state, lag_seconds}'";
-pub(super) const BENCH: &str = "Without --profile it starts relays as processes of this binary, with mutual TLS and every write on disk, and
+pub(super) const BENCH: &str =
+    "Without --profile it starts relays as processes of this binary, with mutual TLS and every write on disk, and \
 removes them and their files afterwards. Exit status 1 when an operation failed.
 
 Examples:
   landbridge bench put --in-flight 64
   landbridge bench get --in-flight 64 --batch 16 --sites 1
   landbridge bench event --rate 5000 --json    # from the put at one site to the event at another
-  landbridge bench mixed --profile landbridge-demo/node11.profile.toml --cache work    # its own keys, removed at the end";
+  landbridge bench mixed --profile landbridge-demo/node11.profile.toml --cache work";
 pub(super) const TAKE_OFFLINE: &str = "Example:
   landbridge take-offline site2    # at site1; and take-offline site1 at site2";
 pub(super) const BRING_ONLINE: &str = "Example:
@@ -54,7 +55,7 @@ What came after the backup comes from the peers. What had not reached a peer is 
 pub(super) const RELOAD: &str = "Example:
   landbridge check --config relay.toml; landbridge reload
 
-Caches, peers and replication are taken over at once, other limits by sessions that begin afterwards. What needs a restart
+Caches, peers and replication are taken over at once, other limits by sessions that begin afterwards. What needs a restart \
 is named, and nothing is changed then. SIGHUP does the same; what came of it is in the log.";
 pub(super) const CHECK: &str = "Example:
   landbridge check --config relay.toml    # exit status 1 where something is wrong";

@@ -5,7 +5,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     process::Stdio,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -17,10 +17,12 @@ use tokio::{
 
 /// How long a relay may take until it says `ready`; two fresh ones fill each other, so each waits for the other.
 const START_PATIENCE: Duration = Duration::from_secs(20);
+/// How long a process that was killed may take until it is gone, with its ports.
+const KILL_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a relay may take to drain.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
-/// A running relay process. Dropping it kills the process.
+/// A running relay process. Dropping it kills the process, and waits until it is gone.
 #[derive(Debug)]
 pub(super) struct RelayProcess {
     child: Child,
@@ -108,6 +110,19 @@ impl RelayProcess {
             Ok(Ok(status)) => Err(RelayError::BadEnd { config, status }),
             Ok(Err(e)) => Err(RelayError::Signal(e)),
             Err(_) => Err(RelayError::Stuck(config)),
+        }
+    }
+}
+
+impl Drop for RelayProcess {
+    fn drop(&mut self) {
+        // Who is told that a command has ended starts the next, at the same ports.
+        if self.child.start_kill().is_err() {
+            return; // it has ended, and was waited for
+        }
+        let until = Instant::now() + KILL_PATIENCE;
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(2));
         }
     }
 }

@@ -263,7 +263,10 @@ impl Setting for String {
 impl Setting for usize {
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
         let number = integer(value).and_then(|number| usize::try_from(number).ok());
-        number.ok_or_else(|| format!("{} where a whole number from 0 belongs", a_type(value)))
+        number.ok_or_else(|| match value.as_integer() {
+            Some(given) => format!("this is {} where a whole number from 0 belongs", given.as_str()),
+            None => format!("{} where a whole number from 0 belongs", a_type(value)),
+        })
     }
 }
 

@@ -74,7 +74,7 @@ fn an_unknown_key_is_told_with_its_line_and_the_nearest_known_one() {
 
 #[test]
 fn all_problems_are_told_at_once_and_in_order() {
-    let text = "site = 5\nlisten = \"here\"\n[store]\nfsync = \"yes\"\n[limits]\nidle_timeout = 10\nmax_sessions = 0\n";
+    let text = "site = 5\nlisten = \"here\"\n[store]\nfsync = \"yes\"\n[limits]\nidle_timeout = 10\nmax_sessions = 0\nmax_inbox = -1\n";
     let told = parse(text).unwrap_err();
     for (problem, begin) in told.iter().zip([
         "line 1: `site`: this is of type integer where text belongs",
@@ -83,13 +83,14 @@ fn all_problems_are_told_at_once_and_in_order() {
         "line 4: `store.fsync`: this is of type string where true or false belongs",
         "line 6: `limits.idle_timeout`: this is of type integer where text belongs, such as \"10s\"",
         "line 7: `limits.max_sessions` is 0; it may be 1 to 65536",
+        "line 8: `limits.max_inbox`: this is -1 where a whole number from 0 belongs",
         "`tls.certificate` is missing",
         "`tls.key` is missing",
         "`tls.trust` is missing",
     ]) {
         assert!(problem.starts_with(begin), "{problem}\n{begin}");
     }
-    assert_eq!(told.len(), 9, "{told:?}");
+    assert_eq!(told.len(), 10, "{told:?}");
 }
 
 #[test]

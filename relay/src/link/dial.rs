@@ -68,7 +68,7 @@ pub(super) async fn open(shared: Arc<Shared>, peer: Arc<Peer>, live: Option<Dial
         }
     };
     let opened = dialled.connection.open_bi().await;
-    let (send, recv) = opened.map_err(|error| ended(&dialled.connection, error.to_string()))?;
+    let (send, recv) = opened.map_err(|_| ended(&dialled.connection, "no stream could be opened".into()))?;
     let (queue, writer) = frame_queue(send, QUEUED_FRAMES);
     let site = peer.site;
     let writing = tokio::spawn(async move { writer.run().await.err().and_then(|error| unwritten(site, &error)) });
@@ -93,8 +93,9 @@ fn unwritten(peer: SiteName, error: &WriteError) -> Option<Refusal> {
 
 /// What the sender is told of a connection's or a stream's end: the other side's refusal, if it was one.
 pub(super) fn ended(connection: &Connection, otherwise: String) -> SenderInput {
-    let refusal = connection.close_reason().as_ref().and_then(refusal_of);
-    refusal.map_or(SenderInput::Lost(otherwise), SenderInput::Refused)
+    let Some(reason) = connection.close_reason() else { return SenderInput::Lost(otherwise) };
+    // a certificate that the other side does not take is told by it only once this side's handshake is done
+    refusal_of(&reason).map_or_else(|| SenderInput::Lost(format!("{otherwise}: {reason}")), SenderInput::Refused)
 }
 
 async fn dial(shared: &Shared, peer: &Peer, address: String) -> Result<Dialled, SenderInput> {

@@ -9,8 +9,9 @@
 //! ```
 
 use std::{
-    fs::{self, File, TryLockError},
+    fs::{self, File, Permissions, TryLockError},
     io::{self, Read, Write},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -35,10 +36,13 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// Makes it where there is none, locks it and checks its format.
+    /// Makes it where there is none, for its own user alone as values are in the clear; locks it and checks its format.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let unwritable = |source| OpenError::Unwritable { dir: path.to_owned(), source };
-        fs::create_dir_all(path).map_err(unwritable)?;
+        if !path.exists() {
+            let private = || fs::set_permissions(path, Permissions::from_mode(0o700));
+            fs::create_dir_all(path).and_then(|()| private()).map_err(unwritable)?;
+        }
         let lock = lock(path, unwritable)?;
         let directory = Self { path: path.to_owned(), _lock: lock };
         directory.check_format()?;
@@ -168,6 +172,19 @@ fn write_whole(dir: &Path, name: &str, text: &str) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_new_directory_is_for_its_owner_and_one_that_was_there_is_left_as_it_is() {
+        let parent = tempfile::tempdir().unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let (new, old) = (parent.path().join("a/store"), parent.path().join("old"));
+        fs::create_dir(&old).unwrap();
+        fs::set_permissions(&old, Permissions::from_mode(0o750)).unwrap();
+        for path in [&new, &old] {
+            Directory::open(path).unwrap();
+        }
+        assert_eq!((mode(&new), mode(&old)), (0o700, 0o750));
+    }
 
     #[test]
     fn a_second_opener_is_told_who_has_it() {
