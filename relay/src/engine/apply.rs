@@ -100,7 +100,7 @@ impl Group<'_> {
             self.join_seen(&peer.seen);
         }
         self.latch_filled();
-        self.core.sweep_at = Some(self.now);
+        self.sweep_soon();
         let known = self.core.cursors.get(&peer.site);
         Ok(Answer::Introduced {
             cursor: known.map(|known| known.cursor),
@@ -136,7 +136,7 @@ impl Group<'_> {
         report.caught_up = batch.caught_up.then(|| report.runs.clone());
         report.filled |= batch.caught_up;
         self.latch_filled();
-        self.core.sweep_at = Some(self.now);
+        self.sweep_soon();
         Ok(Answer::Applied(batch.through))
     }
 
@@ -144,7 +144,7 @@ impl Group<'_> {
         let report = self.taken_from(&peer, run)?;
         report.skew_ms = Some(skew_ms);
         report.past = report.past.max(past);
-        self.core.sweep_at = Some(self.now);
+        self.sweep_soon();
         Ok(Answer::Done)
     }
 
@@ -156,7 +156,7 @@ impl Group<'_> {
             report.lacks = report.lacks.take().map(|_| Default::default());
         }
         if !report.unspoken.is_empty() {
-            self.core.sweep_at = Some(self.now);
+            self.sweep_soon();
         }
         Ok(Answer::Done)
     }

@@ -128,6 +128,8 @@ pub(crate) struct Core {
     pub(crate) sweep_at: Option<Timestamp>,
     /// Where the looking through goes on.
     pub(crate) sweep_from: Clock,
+    /// Not begun again before, whatever peers say: see `tombstones.rs`.
+    pub(crate) sweep_rests_until: Timestamp,
     /// How often in this run it was configured anew so that links begin anew.
     pub(crate) generation: u64,
 }
@@ -197,6 +199,7 @@ impl Replica {
             closed: BTreeSet::new(),
             sweep_at: None,
             sweep_from: Clock::ZERO,
+            sweep_rests_until: Timestamp::ZERO,
             generation: 0,
         };
         Self { config: Arc::new(config), core, index, tokens: Tokens::default(), conflicts: Counts::new() }
@@ -222,6 +225,7 @@ impl Replica {
         core.closed.clear();
         core.sweep_at = Some(now);
         core.sweep_from = Clock::ZERO;
+        core.sweep_rests_until = Timestamp::ZERO;
         core.generation = 0;
         core.lack_local(&self.config);
     }
@@ -342,20 +346,31 @@ impl Replica {
         Some(self.index.cache(cache)?.stats())
     }
 
-    /// Entries that can be read now, in key order: those that begin with `prefix`, after `after`, at most `limit`.
+    /// Entries that can be read now, in key order: those that begin with `prefix`, after `after`, at most `limit`. Looks at
+    /// `look` keys at most, as any number of them may hold what is no entry; where that ended it, tells the last of them.
     pub fn entries(
         &self,
         cache: &CacheName,
         prefix: &[u8],
         after: Option<&Key>,
-        limit: usize,
+        (limit, look): (usize, usize),
         now: Timestamp,
-    ) -> Vec<(Key, Slot)> {
+    ) -> (Vec<(Key, Slot)>, Option<Key>) {
         let first = Key::new(prefix.to_vec()).ok().filter(|first| after.is_none_or(|after| after < first));
         let exact = first.as_ref().and_then(|key| Some((key.clone(), self.slot(cache, key)?)));
         let rest = self.index.range(cache, first.as_ref().or(after), None);
         let with_prefix = rest.take_while(|(key, _)| key.as_bytes().starts_with(prefix));
-        exact.into_iter().chain(with_prefix).filter(|(_, slot)| slot.is_live(now)).take(limit).collect()
+        let mut found = Vec::new();
+        for (looked, (key, slot)) in (1..).zip(exact.into_iter().chain(with_prefix)) {
+            let on = (looked >= look).then(|| key.clone());
+            if slot.is_live(now) {
+                found.push((key, slot));
+            }
+            if found.len() >= limit || on.is_some() {
+                return (found, on);
+            }
+        }
+        (found, None)
     }
 
     /// Whether a record of the log is still the one that is held.

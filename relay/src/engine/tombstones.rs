@@ -23,12 +23,23 @@ use super::{
 pub(crate) const MAX_SWEEP: usize = 4096;
 /// Tombstones that are looked at when some must be forced out.
 pub(crate) const MAX_FORCED: usize = 16_384;
+/// For so many tombstones that there are, a millisecond passes before they are looked through again for what a peer says: of
+/// those that one absent peer keeps from going there may be a million, and the others say something every second.
+const LOOKED_AT_PER_MILLISECOND: u64 = 100;
 /// Tombstones that nobody has said anything new about are looked at again after this time.
 pub(crate) const SWEEP_EVERY: Millis = Millis::from_secs(10);
 /// The others' answers to a proposal are awaited so long.
 pub(crate) const ROUND_TIMEOUT: Millis = Millis::from_secs(10);
 
 impl Group<'_> {
+    /// A peer has said something new: looks through the tombstones at once, or when enough time has passed since the last time.
+    pub(crate) fn sweep_soon(&mut self) {
+        // Further off than that it was by a wall clock that has been set back since.
+        let rests = Some(self.core.sweep_rests_until).filter(|until| *until <= self.now.after(SWEEP_EVERY));
+        let at = rests.map_or(self.now, |until| until.max(self.now));
+        self.core.sweep_at = Some(self.core.sweep_at.map_or(at, |due| due.min(at)));
+    }
+
     /// Drops what every site has seen, oldest first; tells whether there is more to do at once.
     pub(crate) fn sweep(&mut self) -> bool {
         let min_age = self.base.config.tombstone_min_age;
@@ -48,6 +59,10 @@ impl Group<'_> {
             if self.is_held(&cache, &key, &slot) && self.is_droppable(&cache, &slot, None) {
                 found.push((cache, key, slot));
             }
+        }
+        if next.is_none() {
+            let rest = Millis::new(self.base.index.dead_count() / LOOKED_AT_PER_MILLISECOND).min(SWEEP_EVERY);
+            self.core.sweep_rests_until = self.now.after(rest);
         }
         self.core.sweep_from = next.unwrap_or(Clock::ZERO);
         self.core.sweep_at = if next.is_some() { Some(self.now) } else { again };

@@ -15,7 +15,7 @@ use quinn::SendStream;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::shelf::Stock;
+use super::shelf::{MAX_LOOK, Stock};
 use crate::{
     engine::{command::Published, header::ReadError},
     listener::{self, Feed, Read, SnapshotPage},
@@ -105,8 +105,9 @@ impl Stock {
         // Again where all that was found is gone by the time that it is read: a page without records ends a snapshot.
         loop {
             let now = self.clock.now();
-            let found = self.store.view(|replica| replica.entries(cache, b"", after.as_ref(), PAGE_ENTRIES, now));
-            let more = found.len() == PAGE_ENTRIES;
+            let bounds = (PAGE_ENTRIES, MAX_LOOK);
+            let (found, on) = self.store.view(|replica| replica.entries(cache, b"", after.as_ref(), bounds, now));
+            let more = found.len() == PAGE_ENTRIES || on.is_some();
             for (key, slot) in found {
                 // What is not there any more was superseded since, and is told when the log is read.
                 let record = self.store.record(slot.sequence).map_err(unreadable)?;
@@ -121,6 +122,7 @@ impl Stock {
             if !more || !records.is_empty() {
                 return Ok(SnapshotPage { records, more });
             }
+            after = on.or(after);
         }
     }
 }

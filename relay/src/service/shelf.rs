@@ -22,6 +22,8 @@ use crate::{
 
 /// Bytes of an entry besides key and value, about.
 const ENTRY_OVERHEAD: usize = 64;
+/// Keys that are looked at in one go: nothing is published meanwhile.
+pub(super) const MAX_LOOK: usize = 4096;
 
 /// A store and the time.
 #[derive(Clone)]
@@ -71,15 +73,15 @@ impl Shelf for Stock {
         self.store.view(|replica| replica.stats(cache)).map_or(0, |stats| stats.entries)
     }
 
-    fn page(&self, of: PageOf) -> Result<Page, Refusal> {
+    async fn page(&self, of: PageOf) -> Result<Page, Refusal> {
         let PageOf { cache, prefix, mut after, entries: most, bytes: room, values } = of;
         let (mut entries, mut bytes) = (Vec::new(), 0);
-        // Again where all that was found is gone by the time that it is read: a page without entries has none after it.
+        // Again where all that was found is gone by the time that it is read, and where what was looked at was all removed: a
+        // page without entries has none after it.
         loop {
             let now = self.clock.now();
-            let found = self
-                .store
-                .view(|replica| replica.entries(&cache, &prefix, after.as_ref(), most.saturating_add(1), now));
+            let bounds = (most.saturating_add(1), MAX_LOOK);
+            let (found, on) = self.store.view(|replica| replica.entries(&cache, &prefix, after.as_ref(), bounds, now));
             let cut_short = found.len() > most;
             for (key, slot) in found.into_iter().take(most) {
                 after = Some(key.clone());
@@ -91,9 +93,12 @@ impl Shelf for Stock {
                     Entry { key: key.clone(), version: slot.version, deadline: slot.deadline, value: Bytes::new() };
                 entries.extend(if values { self.entry(&cache, &key)? } else { Some(bare) });
             }
-            if !cut_short || !entries.is_empty() {
-                return Ok(Page { entries, more: cut_short });
+            let more = cut_short || on.is_some();
+            if !more || !entries.is_empty() {
+                return Ok(Page { entries, more });
             }
+            after = on.filter(|_| !cut_short).or(after);
+            tokio::task::yield_now().await;
         }
     }
 

@@ -68,7 +68,7 @@ impl<S: Shelf> Answering<S> {
                 self.permit(&of.cache, Access::Read)?;
                 Ok(Reply::Size(self.shelf.size(&of.cache)))
             }
-            Request::List(list) => self.page(list).map(Reply::Page),
+            Request::List(list) => self.page(list).await.map(Reply::Page),
             Request::Write(write) => {
                 self.check_write(&write)?;
                 self.write(write).await.map(Reply::Written)
@@ -123,7 +123,7 @@ impl<S: Shelf> Answering<S> {
         Ok(entries)
     }
 
-    fn page(&self, list: List) -> Result<node::Page, Refusal> {
+    async fn page(&self, list: List) -> Result<node::Page, Refusal> {
         self.permit(&list.cache, Access::Read)?;
         let wanted = usize::try_from(list.limit).unwrap_or(usize::MAX);
         if wanted == 0 {
@@ -135,7 +135,7 @@ impl<S: Shelf> Answering<S> {
         }
         let bytes = self.limits.max_frame_bytes.as_usize() / 2;
         let List { cache, prefix, after, values, .. } = list;
-        self.shelf.page(PageOf { cache, prefix, after, entries, bytes, values })
+        self.shelf.page(PageOf { cache, prefix, after, entries, bytes, values }).await
     }
 
     async fn put_all(&self, puts: PutAll) -> Result<Vec<landbridge_protocol::version::Version>, Refusal> {

@@ -56,7 +56,7 @@ impl Shelf for Memory {
         self.entries.lock().unwrap().len() as u64
     }
 
-    fn page(&self, of: PageOf) -> Result<Page, Refusal> {
+    async fn page(&self, of: PageOf) -> Result<Page, Refusal> {
         let entries: Vec<Entry> = self.entries.lock().unwrap().values().take(of.entries).cloned().collect();
         let more = entries.len() == of.entries;
         Ok(Page { entries, more })

@@ -55,7 +55,7 @@ pub trait Shelf: Send + Sync + 'static {
     fn size(&self, cache: &CacheName) -> u64;
 
     /// Live entries in the order of their keys.
-    fn page(&self, of: PageOf) -> Result<Page, Refusal>;
+    fn page(&self, of: PageOf) -> impl Future<Output = Result<Page, Refusal>> + Send;
 
     /// Through the writer's door: resolves when the command has its place in the queue, which waits while the queue is full.
     /// The receiver has the outcome when what the command changed is durable; it has none where the writer is gone.

@@ -24,7 +24,7 @@ fn site(name: &str) -> SiteName {
 
 fn contents(store: &Store) -> BTreeMap<Key, Bytes> {
     let cache = CacheName::new("sessions").unwrap();
-    let found = store.view(|replica| replica.entries(&cache, b"", None, usize::MAX, now()));
+    let found = store.view(|replica| replica.entries(&cache, b"", None, (usize::MAX, usize::MAX), now()).0);
     found.into_iter().map(|(key, slot)| (key, store.record(slot.sequence).unwrap().unwrap().value)).collect()
 }
 

@@ -135,7 +135,7 @@ pub(super) fn write(operation: Operation, key: u8, number: u64, value: Vec<u8>) 
 
 pub(super) fn contents(writer: &Writer) -> BTreeMap<Key, Bytes> {
     let cache = CacheName::new("sessions").unwrap();
-    let found = writer.replica.read().unwrap().entries(&cache, b"", None, usize::MAX, now());
+    let found = writer.replica.read().unwrap().entries(&cache, b"", None, (usize::MAX, usize::MAX), now()).0;
     found.into_iter().map(|(key, slot)| (key, writer.reader.record(slot.sequence).unwrap().value)).collect()
 }
 

@@ -8,7 +8,7 @@ use landbridge_protocol::{
 
 use super::{
     LogRead, SenderConfig, SenderOutput,
-    stream::{MAX_WITHHELD, Reading, Stream},
+    stream::{Reading, Stream},
 };
 use crate::engine::replica::Replica;
 
@@ -20,9 +20,9 @@ impl Stream {
         }
         self.release(replica);
         let first = self.withheld.first_key_value().map(|(first, _)| *first);
-        let (reading, after) = match first.filter(|first| self.is_due(*first, replica, now)) {
+        let (reading, after) = match first.filter(|first| self.is_full() || self.is_due(*first, replica, now)) {
             Some(due) => (Reading::Withheld, due.previous()),
-            None if self.read < replica.head() && self.withheld.len() < MAX_WITHHELD => (Reading::Onward, self.read),
+            None if self.read < replica.head() => (Reading::Onward, self.read),
             None => return None,
         };
         self.reading = Some(reading);
@@ -48,7 +48,7 @@ impl Stream {
     fn onward(&mut self, read: LogRead, config: &SenderConfig, replica: &Replica, now: Timestamp) -> Vec<Record> {
         let mut records = Vec::new();
         for (sequence, record) in read.records {
-            if records.len() >= config.batch_records || self.withheld.len() >= MAX_WITHHELD {
+            if records.len() >= config.batch_records || self.is_full() {
                 self.read = sequence.previous();
                 return records;
             }
@@ -60,15 +60,17 @@ impl Stream {
         records
     }
 
-    /// Sends what was withheld long enough, in order, so that the complete cursor can follow.
+    /// Sends what was withheld long enough, in order, so that the complete cursor can follow; where no more may be withheld, a
+    /// batch of it.
     fn pass_on(&mut self, read: &LogRead, config: &SenderConfig, replica: &Replica, now: Timestamp) -> Vec<Record> {
         let mut records = Vec::new();
         self.release(replica);
+        let full = self.is_full();
         for (sequence, record) in &read.records {
             if !self.withheld.contains_key(sequence) {
                 continue;
             }
-            if records.len() >= config.batch_records || !self.is_due(*sequence, replica, now) {
+            if records.len() >= config.batch_records || !(full || self.is_due(*sequence, replica, now)) {
                 break;
             }
             self.withheld.remove(sequence);

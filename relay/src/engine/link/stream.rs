@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
 use landbridge_protocol::{
     frame::peer::Welcome,
     name::{CacheName, SiteName},
@@ -14,7 +15,8 @@ use landbridge_protocol::{
 
 use crate::engine::{claim::Claim, guards::Guard, replica::Replica, slot::Slot, window::Window};
 
-/// Records of other sites that are read and not passed on (yet), per link; reading stops when it is reached.
+/// Records of other sites that are read and not passed on yet, per link. When it is reached they are passed on, however long
+/// they are to wait: what is written here lies behind them.
 pub(super) const MAX_WITHHELD: usize = 16_384;
 
 /// A record of another site that the peer should have from there.
@@ -133,7 +135,9 @@ impl Stream {
             return true;
         }
         let Slot { version, stands_from, .. } = slot;
-        let (cache, key) = (record.cache.clone(), record.key.clone());
+        // A key of its own: that of the record keeps the whole commit in memory that it was read from.
+        let own = |key: &Key| Key::new(Bytes::copy_from_slice(key.as_bytes())).unwrap_or_else(|_| key.clone());
+        let (cache, key) = (record.cache.clone(), record.key.as_ref().map(own));
         self.withheld.insert(sequence, Withheld { cache, key, version, stands_from });
         false
     }
@@ -147,6 +151,11 @@ impl Stream {
         });
     }
 
+    /// Whether no more may be withheld.
+    pub(super) fn is_full(&self) -> bool {
+        self.withheld.len() >= MAX_WITHHELD
+    }
+
     /// Whether a record of another site has waited long enough to be passed on.
     pub(super) fn is_due(&self, sequence: Sequence, replica: &Replica, now: Timestamp) -> bool {
         let since = now.before(replica.config().forward_after);
@@ -156,7 +165,7 @@ impl Stream {
     /// When the first withheld record is to be passed on.
     pub(super) fn next_due(&self, replica: &Replica, now: Timestamp) -> Option<Timestamp> {
         let (first, _) = self.withheld.first_key_value()?;
-        if self.is_due(*first, replica, now) {
+        if self.is_full() || self.is_due(*first, replica, now) {
             return Some(now);
         }
         let wait = replica.config().forward_after;

@@ -80,8 +80,12 @@ impl Relay {
     }
 
     pub(super) fn write(&mut self, operation: node::Operation, number: u64) {
+        self.write_key(operation, number, vec![b'k', number as u8]);
+    }
+
+    pub(super) fn write_key(&mut self, operation: node::Operation, number: u64, key: Vec<u8>) {
         let cache = CacheName::new("c").expect("a name");
-        let key = Key::new(vec![b'k', number as u8]).expect("a key");
+        let key = Key::new(key).expect("a key");
         let token = WriteToken { client: ClientId(1), number };
         let write = node::Write::new(operation, cache, key, token, Bytes::from_static(b"value"));
         self.step(Command::Write { node: NodeName::new("node11").expect("a name"), write }).expect("a put is taken");

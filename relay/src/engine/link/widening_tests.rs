@@ -4,12 +4,14 @@ use landbridge_protocol::{
     frame::node::Operation,
     name::{CacheName, SiteName},
     record::{Key, Kind, Merge},
+    time::Millis,
     vector::Vector,
     version::RunId,
 };
 
 use super::{
     Sender, SenderConfig,
+    stream::MAX_WITHHELD,
     tests::{NOW, Relay, pump, pump_some},
 };
 use crate::engine::{
@@ -142,6 +144,26 @@ fn what_was_removed_while_a_cache_did_not_replicate_is_removed_when_it_does() {
     }
     link(&mut a, &mut b);
     assert_eq!((kind(&a, 1), kind(&b, 1)), (None, None), "both have it, and both let it go");
+}
+
+#[test]
+fn more_of_a_third_site_than_may_be_withheld_holds_back_nothing_that_is_written_here() {
+    let never = |relay, run| restarted(relay, run, |config| config.forward_after = Millis::new(u64::MAX));
+    let (a, b, mut third) = three_sites();
+    let (mut a, mut b) = (never(a, 1), never(b, 2));
+    third = restarted(third, 4, replicates);
+    let link = |to: &Relay| Sender::new(to.replica.site(), SenderConfig::default(), 1);
+    let (mut there, mut back) = (link(&b), link(&a));
+    pump(&mut there, &mut a, &mut b);
+    pump(&mut back, &mut third, &mut a);
+    for number in 0..MAX_WITHHELD as u64 + 10 {
+        third.write_key(Operation::Put, number, number.to_be_bytes().to_vec());
+    }
+    pump(&mut back, &mut third, &mut a);
+    assert_eq!(a.replica.stats(&cache()).expect("known").entries, MAX_WITHHELD as u64 + 10);
+    a.put(1);
+    pump(&mut there, &mut a, &mut b);
+    assert_eq!(kind(&b, 1), Some(Kind::Live));
 }
 
 /// Three sites' relays, of which the third keeps the cache to itself.

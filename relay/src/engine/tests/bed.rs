@@ -349,7 +349,7 @@ pub(super) fn with_dropped(name: &str) -> (Relay, Version) {
 pub(super) fn entries(relay: &Relay) -> Vec<(String, Key, Version, Option<Timestamp>, Bytes)> {
     let mut all = Vec::new();
     for name in relay.replica.caches().map(|(name, _)| name.clone()) {
-        for (key, slot) in relay.replica.entries(&name, b"", None, usize::MAX, relay.now) {
+        for (key, slot) in relay.replica.entries(&name, b"", None, (usize::MAX, usize::MAX), relay.now).0 {
             let record = relay.log.record(slot.sequence).expect("a held record is in the log");
             assert_eq!((record.version, record.birth, record.kind), (slot.version, slot.birth, Kind::Live));
             all.push((name.as_str().to_owned(), key, slot.version, slot.deadline, record.value));

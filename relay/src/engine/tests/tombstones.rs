@@ -159,3 +159,28 @@ fn a_record_stands_for_what_it_superseded_and_a_peer_may_lack() {
     assert_eq!(clear.stands_from, clear.sequence);
     relay.now = relay.now.after(Millis::new(1));
 }
+
+#[test]
+fn tombstones_that_an_absent_peer_keeps_are_not_looked_through_whenever_another_says_something() {
+    let mut relay = Relay::serving(&["b", "c"]);
+    let versions: Vec<_> = (0..1_000).map(|number| relay.remove(LATEST, &format!("k{number}"))).collect();
+    relay.meet("b", seen(&versions));
+    let rested = |relay: &Relay| relay.replica.next_due().is_some_and(|due| due > relay.now);
+    relay.now = ms(20_000);
+    relay.heard("b", relay.now);
+    relay.housekeep();
+    assert!(rested(&relay));
+    relay.heard("b", relay.now);
+    assert!(rested(&relay), "it has just looked through them");
+    relay.now = ms(20_010);
+    assert!(!rested(&relay));
+    // What was looked through by a clock that has been set back since keeps nothing.
+    relay.housekeep();
+    relay.now = ms(1_000);
+    relay.heard("b", relay.now);
+    assert!(!rested(&relay));
+    relay.now = ms(20_020);
+    relay.meet("c", seen(&versions));
+    relay.housekeep();
+    assert_eq!(relay.slot(LATEST, "k7"), None);
+}

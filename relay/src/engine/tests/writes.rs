@@ -6,7 +6,7 @@ use landbridge_protocol::{
         node::{Operation, Write},
         peer::Batch,
     },
-    record::Kind,
+    record::{Key, Kind},
     time::Millis,
     vector::Vector,
     version::Clock,
@@ -259,4 +259,18 @@ fn clears_in_one_group_come_to_what_they_do_one_by_one() {
         let again = together.restarted(run("z"));
         assert_eq!(entries(&again), entries(&together));
     }
+
+#[test]
+fn a_listing_passes_over_so_many_removed_keys_in_one_go_and_tells_where_it_ended() {
+    let mut relay = Relay::serving(&["b"]);
+    for number in 0..100 {
+        relay.remove(LATEST, &format!("gone{number:03}"));
+    }
+    let last = relay.put(LATEST, "kept", "v");
+    let entries = |after: Option<&Key>| relay.replica.entries(&cache(LATEST), b"", after, (10, 60), relay.now);
+    let (found, on) = entries(None);
+    assert_eq!((found.len(), on.as_ref()), (0, Some(&key("gone059"))));
+    let (found, on) = entries(on.as_ref());
+    assert_eq!(found.iter().map(|(_, slot)| slot.version).collect::<Vec<_>>(), [last]);
+    assert_eq!(on, None);
 }
