@@ -75,6 +75,7 @@ impl Group<'_> {
         if incoming {
             report.incoming = true;
             report.stale = false;
+            report.began = peer.seen.clone();
             report.head = if lacks { peer.head } else { Sequence::ZERO };
             report.past = Timestamp::ZERO;
             report.reconcile = None;
@@ -134,7 +135,9 @@ impl Group<'_> {
         report.heard.join(&batch.vector);
         report.runs.extend(batch.runs.iter().map(|origin| (origin.site, origin.run)));
         report.caught_up = batch.caught_up.then(|| report.runs.clone());
-        report.filled |= batch.caught_up;
+        // While others write, something of theirs is unsent nearly always: what matters is what it held when it began.
+        let whole = self.core.seen.includes(&self.core.peers[&peer].began);
+        self.peer(&peer)?.filled |= batch.caught_up || whole;
         self.latch_filled();
         self.sweep_soon();
         Ok(Answer::Applied(batch.through))

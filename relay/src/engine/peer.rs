@@ -50,6 +50,8 @@ pub struct PeerReport {
     pub(crate) runs: BTreeMap<SiteName, RunId>,
     /// The same, when it last had nothing unsent.
     pub(crate) caught_up: Option<BTreeMap<SiteName, RunId>>,
+    /// Its V when its own stream was opened.
+    pub(crate) began: Vector,
     /// Whether this store has been filled from it since it was fresh.
     pub(crate) filled: bool,
     pub(crate) reconcile: Option<Incoming>,

@@ -19,8 +19,7 @@ impl Stream {
             return None;
         }
         self.release(replica);
-        let first = self.withheld.first_key_value().map(|(first, _)| *first);
-        let (reading, after) = match first.filter(|first| self.is_full() || self.is_due(*first, replica, now)) {
+        let (reading, after) = match self.first_due(replica, now) {
             Some(due) => (Reading::Withheld, due.previous()),
             None if self.read < replica.head() => (Reading::Onward, self.read),
             None => return None,
@@ -60,21 +59,20 @@ impl Stream {
         records
     }
 
-    /// Sends what was withheld long enough, in order, so that the complete cursor can follow; where no more may be withheld, a
-    /// batch of it.
+    /// Sends what was withheld long enough; where no more may be withheld, a batch of it.
     fn pass_on(&mut self, read: &LogRead, config: &SenderConfig, replica: &Replica, now: Timestamp) -> Vec<Record> {
         let mut records = Vec::new();
         self.release(replica);
         let full = self.is_full();
         for (sequence, record) in &read.records {
-            if !self.withheld.contains_key(sequence) {
-                continue;
-            }
-            if records.len() >= config.batch_records || !(full || self.is_due(*sequence, replica, now)) {
+            if records.len() >= config.batch_records {
                 break;
             }
-            self.withheld.remove(sequence);
-            records.push(record.clone());
+            let Some(withheld) = self.withheld.get(sequence) else { continue };
+            if full || self.is_due(withheld.stands_from, replica, now) {
+                self.pass_on_withheld(*sequence);
+                records.push(record.clone());
+            }
         }
         records
     }

@@ -9,6 +9,8 @@ mod batch;
 mod frames_tests;
 #[cfg(test)]
 mod giving_up_tests;
+#[cfg(test)]
+mod hot_tests;
 mod pace;
 mod sender;
 mod stream;

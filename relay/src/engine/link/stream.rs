@@ -25,7 +25,7 @@ pub(super) struct Withheld {
     cache: CacheName,
     key: Option<Key>,
     version: Version,
-    stands_from: Sequence,
+    pub(super) stands_from: Sequence,
 }
 
 /// What a read of the log is for.
@@ -53,6 +53,8 @@ pub(super) struct Stream {
     /// Caches of which the receiver lacks what lies there, whatever its V covers.
     lacks: BTreeSet<CacheName>,
     pub(super) withheld: BTreeMap<Sequence, Withheld>,
+    /// Keys of other sites that were passed on, and where: what comes next of them stands for nothing before.
+    passed_on: BTreeMap<(CacheName, Key), Sequence>,
     pub(super) reading: Option<Reading>,
     pub(super) said: Vector,
     pub(super) said_runs: Vec<Origin>,
@@ -88,6 +90,7 @@ impl Stream {
                 .map(|(_, cache)| cache.clone())
                 .collect(),
             withheld: BTreeMap::new(),
+            passed_on: BTreeMap::new(),
             reading: None,
             said,
             said_runs: runs,
@@ -131,13 +134,16 @@ impl Stream {
         if sequence <= self.from.complete || !replica.config().guards.hold(Guard::OwnOnly) {
             return false;
         }
-        if lacked || (self.withheld.is_empty() && self.is_due(sequence, replica, now)) {
+        let Slot { version, mut stands_from, .. } = slot;
+        let place = record.key.as_ref().map(|key| (record.cache.clone(), own_bytes(key)));
+        if let Some(passed_on) = place.as_ref().and_then(|place| self.passed_on.get(place)) {
+            stands_from = stands_from.max(passed_on.next());
+        }
+        if lacked || self.is_due(stands_from, replica, now) {
+            self.note_passed_on(place, sequence);
             return true;
         }
-        let Slot { version, stands_from, .. } = slot;
-        // A key of its own: that of the record keeps the whole commit in memory that it was read from.
-        let own = |key: &Key| Key::new(Bytes::copy_from_slice(key.as_bytes())).unwrap_or_else(|_| key.clone());
-        let (cache, key) = (record.cache.clone(), record.key.as_ref().map(own));
+        let (cache, key) = (record.cache.clone(), place.map(|(_, key)| key));
         self.withheld.insert(sequence, Withheld { cache, key, version, stands_from });
         false
     }
@@ -156,16 +162,37 @@ impl Stream {
         self.withheld.len() >= MAX_WITHHELD
     }
 
-    /// Whether a record of another site has waited long enough to be passed on.
-    pub(super) fn is_due(&self, sequence: Sequence, replica: &Replica, now: Timestamp) -> bool {
+    /// Whether a record of another site that stands from there has waited long enough to be passed on. By where it stands from
+    /// and not by where it is: a key that is written all the time would wait for ever, and the claim with it.
+    pub(super) fn is_due(&self, stands_from: Sequence, replica: &Replica, now: Timestamp) -> bool {
         let since = now.before(replica.config().forward_after);
-        sequence <= self.whole_from || self.claim.history().head_at(since).is_some_and(|old| sequence <= old)
+        stands_from <= self.whole_from || self.claim.history().head_at(since).is_some_and(|old| stands_from <= old)
     }
 
-    /// When the first withheld record is to be passed on.
+    /// The first withheld record that is to be passed on now.
+    pub(super) fn first_due(&self, replica: &Replica, now: Timestamp) -> Option<Sequence> {
+        let due = |withheld: &Withheld| self.is_full() || self.is_due(withheld.stands_from, replica, now);
+        self.withheld.iter().find(|(_, withheld)| due(withheld)).map(|(sequence, _)| *sequence)
+    }
+
+    pub(super) fn pass_on_withheld(&mut self, sequence: Sequence) {
+        if let Some(Withheld { cache, key, .. }) = self.withheld.remove(&sequence) {
+            self.note_passed_on(key.map(|key| (cache, key)), sequence);
+        }
+    }
+
+    fn note_passed_on(&mut self, place: Option<(CacheName, Key)>, sequence: Sequence) {
+        // One that is forgotten stands for more than it must, and is passed on once more.
+        if self.passed_on.len() >= MAX_WITHHELD {
+            self.passed_on.clear();
+        }
+        self.passed_on.extend(place.map(|place| (place, sequence)));
+    }
+
+    /// When a withheld record is to be passed on next.
     pub(super) fn next_due(&self, replica: &Replica, now: Timestamp) -> Option<Timestamp> {
-        let (first, _) = self.withheld.first_key_value()?;
-        if self.is_full() || self.is_due(*first, replica, now) {
+        self.withheld.first_key_value()?;
+        if self.first_due(replica, now).is_some() {
             return Some(now);
         }
         let wait = replica.config().forward_after;
@@ -222,4 +249,9 @@ impl Stream {
 
 fn held(replica: &Replica, cache: &CacheName, key: Option<&Key>) -> Option<Slot> {
     key.map_or_else(|| replica.clear_of(cache), |key| replica.slot(cache, key))
+}
+
+/// A key of its own: that of a record keeps the whole commit in memory that it was read from.
+fn own_bytes(key: &Key) -> Key {
+    Key::new(Bytes::copy_from_slice(key.as_bytes())).unwrap_or_else(|_| key.clone())
 }

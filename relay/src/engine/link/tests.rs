@@ -106,7 +106,7 @@ pub(super) fn pump_some(sender: &mut Sender, from: &mut Relay, to: &mut Relay, l
     pump_some_at(sender, from, to, limit, NOW)
 }
 
-fn pump_some_at(
+pub(super) fn pump_some_at(
     sender: &mut Sender,
     from: &mut Relay,
     to: &mut Relay,

@@ -62,7 +62,8 @@ fn a_fill_once_begun_has_no_deadline() {
     relay.now = ms(1_000_000);
     relay.housekeep();
     assert!(!relay.replica.ready(relay.now));
-    let part = Batch { caught_up: false, ..relay.batch_of("b", vec![live(LATEST, "k", version("b", 1), "1")], &[]) };
+    let part = relay.batch_of("b", vec![live(LATEST, "k", version("b", 1), "1")], &[]);
+    let part = Batch { caught_up: false, vector: Vector::new(), ..part };
     relay.step(apply("b", part)).expect("fits");
     assert!(!relay.replica.ready(relay.now));
     relay.lose("b");

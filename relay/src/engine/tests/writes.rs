@@ -259,6 +259,7 @@ fn clears_in_one_group_come_to_what_they_do_one_by_one() {
         let again = together.restarted(run("z"));
         assert_eq!(entries(&again), entries(&together));
     }
+}
 
 #[test]
 fn a_listing_passes_over_so_many_removed_keys_in_one_go_and_tells_where_it_ended() {
