@@ -16,11 +16,12 @@ use crate::engine::replica::Replica;
 
 const HOT: &[u8] = b"hot";
 
-/// The relay of `site` with the two others as its peers.
-fn relay(site: &str, peers: [&str; 2], run: u64) -> Relay {
+/// The relay of `site` with the two others as its peers, which waits so long for one that fills it.
+fn relay(site: &str, peers: [&str; 2], run: u64, fill_wait: Millis) -> Relay {
     let mut relay = Relay::new(site, peers[0], run);
     let mut config = relay.replica.config().clone();
     config.peers.push(SiteName::new(peers[1]).expect("a name"));
+    config.fill_wait = fill_wait;
     assert!(config.caches.values().all(|cache| cache.merge == Merge::Latest));
     relay.replica = Replica::new(config, relay.replica.origin().run, NOW);
     relay
@@ -32,9 +33,9 @@ fn link(to: &Relay) -> Sender {
 
 /// Sites 1 and 2, which have a key of site 2 and one of site 1 that were never written again, and a fresh third one.
 fn sites() -> (Relay, Relay, Relay) {
-    let mut one = relay("site1", ["site2", "site3"], 1);
-    let mut two = relay("site2", ["site1", "site3"], 2);
-    let third = relay("site3", ["site1", "site2"], 3);
+    let mut one = relay("site1", ["site2", "site3"], 1, Millis::ZERO);
+    let mut two = relay("site2", ["site1", "site3"], 2, Millis::ZERO);
+    let third = relay("site3", ["site1", "site2"], 3, Millis::new(1));
     one.write_key(Operation::Put, 1, b"one".to_vec());
     two.write_key(Operation::Put, 1, b"two".to_vec());
     two.write_key(Operation::Put, 2, HOT.to_vec());
@@ -64,9 +65,10 @@ fn a_fresh_site_is_filled_meanwhile() {
     let one_by_one = SenderConfig { batch_records: 1, ..SenderConfig::default() };
     let mut onward = Sender::new(sites.2.replica.site(), one_by_one, 1);
     pump_some_at(&mut onward, &mut sites.0, &mut sites.2, 1, NOW);
-    assert!(!sites.2.replica.ready(NOW), "there is more to come");
+    let later = NOW.after(Millis::new(1));
+    assert!(!sites.2.replica.ready(later), "there is more to come");
     heat(&mut sites, &mut onward, 10);
-    assert!(sites.2.replica.ready(NOW));
+    assert!(sites.2.replica.ready(later));
 }
 
 #[test]
