@@ -1,4 +1,4 @@
-//! A key of another site that is written all the time: it holds up nothing else.
+//! Another site is written to all the time, one key of it or ever new ones: that holds up nothing else.
 
 use landbridge_protocol::{
     frame::{node::Operation, peer::Batch},
@@ -43,16 +43,21 @@ fn sites() -> (Relay, Relay, Relay) {
     (one, two, third)
 }
 
-/// Writes the key at site 2 every tenth of a second, so often; gives the version of each, and what site 1 sends meanwhile.
-fn heat(sites: &mut (Relay, Relay, Relay), onward: &mut Sender, times: u64) -> (Vec<Version>, Vec<Batch>) {
+/// Writes a key at site 2 every tenth of a second, so often; gives the version of each, and what site 1 sends meanwhile.
+fn heat(
+    sites: &mut (Relay, Relay, Relay),
+    onward: &mut Sender,
+    times: u64,
+    key: impl Fn(u64) -> Vec<u8>,
+) -> (Vec<Version>, Vec<Batch>) {
     let (one, two, third) = sites;
     let mut back = link(one);
     let (mut written, mut sent) = (Vec::new(), Vec::new());
     for tenth in 0..times {
         let now: Timestamp = NOW.after(Millis::new(tenth * 100));
-        two.write_key(Operation::Put, 10 + tenth, HOT.to_vec());
-        let hot = Key::new(HOT.to_vec()).expect("a key");
-        written.extend(two.replica.slot(&CacheName::new("c").expect("a name"), &hot).map(|slot| slot.version));
+        two.write_key(Operation::Put, 10 + tenth, key(tenth));
+        let key = Key::new(key(tenth)).expect("a key");
+        written.extend(two.replica.slot(&CacheName::new("c").expect("a name"), &key).map(|slot| slot.version));
         pump_at(&mut back, two, one, now);
         sent.extend(pump_at(onward, one, third, now));
     }
@@ -61,14 +66,16 @@ fn heat(sites: &mut (Relay, Relay, Relay), onward: &mut Sender, times: u64) -> (
 
 #[test]
 fn a_fresh_site_is_filled_meanwhile() {
-    let mut sites = sites();
-    let one_by_one = SenderConfig { batch_records: 1, ..SenderConfig::default() };
-    let mut onward = Sender::new(sites.2.replica.site(), one_by_one, 1);
-    pump_some_at(&mut onward, &mut sites.0, &mut sites.2, 1, NOW);
-    let later = NOW.after(Millis::new(1));
-    assert!(!sites.2.replica.ready(later), "there is more to come");
-    heat(&mut sites, &mut onward, 10);
-    assert!(sites.2.replica.ready(later));
+    for hot in [true, false] {
+        let mut sites = sites();
+        let one_by_one = SenderConfig { batch_records: 1, ..SenderConfig::default() };
+        let mut onward = Sender::new(sites.2.replica.site(), one_by_one, 1);
+        pump_some_at(&mut onward, &mut sites.0, &mut sites.2, 1, NOW);
+        let later = NOW.after(Millis::new(1));
+        assert!(!sites.2.replica.ready(later), "there is more to come");
+        heat(&mut sites, &mut onward, 10, |at| if hot { HOT.to_vec() } else { at.to_be_bytes().to_vec() });
+        assert!(sites.2.replica.ready(later), "one key: {hot}");
+    }
 }
 
 #[test]
@@ -76,7 +83,7 @@ fn it_is_passed_on_every_two_seconds_and_claims_go_on() {
     let mut sites = sites();
     let mut onward = link(&sites.2);
     pump_at(&mut onward, &mut sites.0, &mut sites.2, NOW);
-    let (written, sent) = heat(&mut sites, &mut onward, 200);
+    let (written, sent) = heat(&mut sites, &mut onward, 200, |_| HOT.to_vec());
     let records: usize = sent.iter().map(|batch| batch.records.len()).sum();
     assert!((5..=12).contains(&records), "{records} records in twenty seconds");
     assert!(sites.2.replica.seen().covers(&written[written.len() - 30]), "what site 1 claims is a little behind");

@@ -164,6 +164,8 @@ fn more_of_a_third_site_than_may_be_withheld_holds_back_nothing_that_is_written_
     a.put(1);
     pump(&mut there, &mut a, &mut b);
     assert_eq!(kind(&b, 1), Some(Kind::Live));
+    let passed_on = b.replica.stats(&cache()).expect("known").entries - 1;
+    assert!(passed_on > 0, "no more is withheld than that");
 }
 
 /// Three sites' relays, of which the third keeps the cache to itself.
