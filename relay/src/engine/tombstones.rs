@@ -5,7 +5,7 @@ use landbridge_protocol::{
     frame::peer::{DropAnswer, DropProposal},
     name::{CacheName, SiteName},
     record::{Key, Kind},
-    time::Millis,
+    time::{Millis, Timestamp},
     vector::Vector,
     version::Clock,
 };
@@ -62,7 +62,9 @@ impl Group<'_> {
         }
         if next.is_none() {
             let rest = Millis::new(self.base.index.dead_count() / LOOKED_AT_PER_MILLISECOND).min(SWEEP_EVERY);
-            self.core.sweep_rests_until = self.now.after(rest);
+            // Few need none: then nothing depends on when they were looked through.
+            let rests = rest > Millis::ZERO;
+            self.core.sweep_rests_until = if rests { self.now.after(rest) } else { Timestamp::ZERO };
         }
         self.core.sweep_from = next.unwrap_or(Clock::ZERO);
         self.core.sweep_at = if next.is_some() { Some(self.now) } else { again };
