@@ -150,7 +150,6 @@ impl PartialEq for Replica {
     }
 }
 impl Eq for Replica {}
-/// Of what decides and can be told from outside: not when something is looked at next.
 /// Where records lie that are not held any more.
 #[derive(Debug, Default)]
 pub struct Gone {
@@ -160,6 +159,7 @@ pub struct Gone {
     pub taken: Vec<Sequence>,
 }
 
+/// Of what decides and can be told from outside: not when something is looked at next.
 impl Hash for Core {
     fn hash<H: Hasher>(&self, state: &mut H) {
         (self.run, self.head, self.clock, &self.seen, &self.dropped).hash(state);
