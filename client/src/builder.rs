@@ -3,8 +3,10 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use landbridge_protocol::name::{NodeName, SiteName};
+use quinn::Endpoint;
 
 use crate::{
+    chance::Chance,
     client::Client,
     error::ConnectError,
     identity::{Identity, IdentitySource},
@@ -28,6 +30,8 @@ pub struct ClientBuilder {
     member: bool,
     timeout: Duration,
     connect_timeout: Duration,
+    endpoint: Option<Endpoint>,
+    chance: Chance,
 }
 
 impl ClientBuilder {
@@ -42,6 +46,8 @@ impl ClientBuilder {
             member: true,
             timeout: DEFAULT_TIMEOUT,
             connect_timeout: DEFAULT_TIMEOUT,
+            endpoint: None,
+            chance: Chance::default(),
         }
     }
 
@@ -116,6 +122,15 @@ impl ClientBuilder {
         self
     }
 
+    /// Dials from this endpoint instead of from a socket of the client's own, and draws the client's random numbers from the
+    /// seed instead of from the operating system: for simulations, in which a seed is to be one run.
+    #[doc(hidden)]
+    pub fn simulated(mut self, endpoint: Endpoint, seed: u64) -> Self {
+        self.endpoint = Some(endpoint);
+        self.chance = Chance::of(seed);
+        self
+    }
+
     /// Connects. Where no relay answers it goes on trying until the time is over; a refusal that won't change by itself
     /// ends it at once.
     ///
@@ -153,6 +168,8 @@ impl ClientBuilder {
             identity,
             timeout: self.timeout,
             connect_timeout: self.connect_timeout,
+            endpoint: self.endpoint,
+            chance: self.chance,
         };
         Client::connect(settings).await
     }
@@ -176,6 +193,8 @@ pub(crate) struct Settings {
     pub(crate) identity: IdentitySource,
     pub(crate) timeout: Duration,
     pub(crate) connect_timeout: Duration,
+    pub(crate) endpoint: Option<Endpoint>,
+    pub(crate) chance: Chance,
 }
 
 impl Settings {

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 use crate::{
     backoff::Backoff,
-    client::{self, Shared},
+    client::Shared,
     error::{Error, LinkError},
     session::{Ended, Failure, Link, Session},
 };
@@ -60,7 +60,7 @@ impl Shared {
     /// `refused` keeps the last refusal, where that was the last that was heard.
     async fn tries(&self, call: Call, sent: &AtomicBool, refused: &mut Option<Refusal>) -> Result<Reply, Error> {
         let mut link = self.link.clone();
-        let mut backoff = Backoff::new(client::random());
+        let mut backoff = Backoff::new(self.chance.next());
         let (mut unseen, mut lost) = (None, None);
         loop {
             let session = live(&mut link, lost).await?;

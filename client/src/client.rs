@@ -20,6 +20,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::{
     builder::{ClientBuilder, Settings},
     cache::Cache,
+    chance::Chance,
     error::{ConnectError, Error},
     key::{AsKey, CacheKey},
     owner,
@@ -47,6 +48,7 @@ pub(crate) struct Shared {
     node: NodeName,
     site: SiteName,
     id: ClientId,
+    pub(crate) chance: Chance,
     writes: AtomicU64,
     closing: CancellationToken,
     _guard: DropGuard,
@@ -61,6 +63,7 @@ impl Client {
     pub(crate) async fn connect(settings: Settings) -> Result<Self, ConnectError> {
         let patience = settings.connect_timeout;
         let (timeout, node, site) = (settings.timeout, settings.node.clone(), settings.home());
+        let chance = settings.chance.clone();
         let closing = CancellationToken::new();
         let (driver, views) = Driver::new(settings, closing.clone())?;
         let guard = closing.clone().drop_guard();
@@ -74,7 +77,8 @@ impl Client {
             timeout,
             node,
             site,
-            id: ClientId(random()),
+            id: ClientId(chance.next()),
+            chance,
             writes: AtomicU64::new(1),
             closing,
             _guard: guard,
@@ -186,9 +190,4 @@ impl Client {
     pub(crate) fn token(&self, writes: usize) -> WriteToken {
         WriteToken { client: self.shared.id, number: self.shared.writes.fetch_add(writes as u64, Ordering::Relaxed) }
     }
-}
-
-/// 64 random bits of the operating system.
-pub(crate) fn random() -> u64 {
-    getrandom::u64().expect("an operating system that has no randomness can't do TLS either")
 }

@@ -27,6 +27,7 @@ mod backoff;
 mod builder;
 mod cache;
 mod call;
+mod chance;
 mod client;
 mod entries;
 mod error;

@@ -31,7 +31,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::{
     backoff::Backoff,
     call::{live, passes_soon},
-    client::{self, Shared},
+    client::Shared,
     error::{Error, LinkError},
     event::{Change, Event, Token},
     key::CacheKey,
@@ -242,7 +242,7 @@ impl From<LinkError> for End {
 impl Task {
     async fn run(mut self) {
         let mut link = self.shared.link.clone();
-        let mut backoff = Backoff::new(client::random());
+        let mut backoff = Backoff::new(self.shared.chance.next());
         let mut lost = None;
         let error = loop {
             let session = match live(&mut link, lost).await {

@@ -35,6 +35,7 @@ use landbridge_relay::{
         guards::Guards,
         replica::{CacheConfig, ReplicaConfig, Replicate},
     },
+    machine::Workers,
     metrics::Metrics,
     store::{
         Store, StoreLimits, StoreOptions,
@@ -153,7 +154,8 @@ fn open(dir: &Path, run: u64, group: usize, given: &Arc<Mutex<Vec<Given>>>) -> S
     let directory = Directory::open(dir).expect("the directory opens");
     let log = SledLog::open(directory, true).map_err(|(_, error)| error).expect("the log opens");
     let log = Box::new(Recording { log, given: given.clone() });
-    let opened = Store::open_with(log, options(dir, run, group), Arc::new(SystemClock), Metrics::new());
+    let opened =
+        Store::open_with(log, options(dir, run, group), Arc::new(SystemClock), Metrics::new(), Workers::Threads);
     opened.expect("the store opens")
 }
 

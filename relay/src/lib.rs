@@ -10,6 +10,7 @@ pub mod engine;
 pub mod http;
 pub mod link;
 pub mod listener;
+pub mod machine;
 pub mod metrics;
 pub mod service;
 pub mod session;

@@ -11,7 +11,7 @@
 use std::{
     net::{Ipv6Addr, SocketAddr},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use landbridge_protocol::{
@@ -19,7 +19,7 @@ use landbridge_protocol::{
     frame::{RelayToNode, node::View},
 };
 use quinn::{Endpoint, VarInt};
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{sync::watch, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -30,7 +30,6 @@ use super::{
 use crate::{
     backoff::Backoff,
     builder::Settings,
-    client,
     error::{ConnectError, LinkError},
     route::Route,
 };
@@ -73,13 +72,13 @@ enum End {
 
 impl Driver {
     pub(crate) fn new(settings: Settings, closing: CancellationToken) -> Result<(Self, Views), ConnectError> {
-        let endpoint = endpoint().map_err(ConnectError::Socket)?;
+        let endpoint = settings.endpoint.clone().map_or_else(endpoint, Ok).map_err(ConnectError::Socket)?;
         let (link, link_view) = watch::channel(Link::Down(None));
         let none = View { number: 0, members: Vec::new() };
         let (site_view, site) = watch::channel(none.clone());
         let (relay_view, relay) = watch::channel(none);
         let route = Route::new(settings.relays.len(), settings.failover);
-        let backoff = Backoff::new(client::random());
+        let backoff = Backoff::new(settings.chance.next());
         let driver = Self { settings, endpoint, route, backoff, sessions: 0, closing, link, site_view, relay_view };
         Ok((driver, Views { link: link_view, site, relay }))
     }
@@ -115,7 +114,7 @@ impl Driver {
                 break Ended::Fenced(refusal);
             }
             tracing::debug!(%error, "no session");
-            self.route.failed(Instant::now());
+            self.route.failed(Instant::now().into_std());
             self.link.send_replace(Link::Down(Some(Arc::new(error))));
             tokio::select! {
                 biased;
@@ -202,6 +201,7 @@ async fn retire(session: Arc<Session>, mut tasks: JoinSet<LinkError>) {
         }
     };
     tokio::select! {
+        biased;
         () = quiet => {}
         _ = tasks.join_next() => {}
         () = tokio::time::sleep(RETIRE_TIMEOUT) => {}

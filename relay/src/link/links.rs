@@ -25,6 +25,7 @@ use crate::{
     certs::CertsError,
     clock::Clock,
     engine::link::{OfflinePolicy, SenderConfig},
+    machine::Machine,
     metrics::Metrics,
     store::Store,
     transport::{Admitted, Dialler, Standing, close},
@@ -76,6 +77,8 @@ pub struct LinksOptions {
     pub store: Store,
     /// Where the time comes from.
     pub clock: Arc<dyn Clock>,
+    /// What peers are dialled from.
+    pub machine: Arc<dyn Machine>,
     /// What peers are dialled with: asked for at each dial, so that certificates can be changed while the relay runs.
     pub credentials: Arc<dyn Fn() -> Result<quinn::ClientConfig, CertsError> + Send + Sync>,
     /// Where the connections that are dialled stand.
@@ -101,6 +104,7 @@ pub(super) struct Shared {
     pub(super) site: SiteName,
     pub(super) store: Store,
     pub(super) clock: Arc<dyn Clock>,
+    machine: Arc<dyn Machine>,
     pub(super) credentials: Arc<dyn Fn() -> Result<quinn::ClientConfig, CertsError> + Send + Sync>,
     pub(super) standing: Standing,
     pub(super) config: SenderConfig,
@@ -144,7 +148,7 @@ impl Links {
     /// Starts a link to each peer. To be called on a tokio runtime.
     pub fn start(options: LinksOptions) -> Self {
         let LinksOptions { site, peers, store, clock, credentials, sender, .. } = options;
-        let LinksOptions { standing, guest_bounds, connect_timeout, metrics, .. } = options;
+        let LinksOptions { standing, guest_bounds, connect_timeout, metrics, machine, .. } = options;
         let shared = Arc::new(Shared {
             site,
             store,
@@ -154,7 +158,8 @@ impl Links {
             config: sender.clone(),
             connect_timeout: RwLock::new(connect_timeout),
             metrics,
-            dialler: Dialler::new(),
+            dialler: Dialler::from(machine.clone()),
+            machine,
             view: RelayView::new(site),
             tenancies: Tenancies::default(),
             guests: Guests::new(guest_bounds),
@@ -170,7 +175,7 @@ impl Links {
     fn add(&self, options: PeerOptions, sender: &SenderConfig) {
         let shared = &self.0;
         let (site, offline) = (options.site, options.offline);
-        let peer = Arc::new(Peer::new(options, sender, shared.metrics.link(site), seed()));
+        let peer = Arc::new(Peer::new(options, sender, shared.metrics.link(site), seed(&*shared.machine)));
         if offline {
             peer.set_offline(true, &shared.store, shared.clock.now());
         }
@@ -263,6 +268,6 @@ fn unknown(peer: SiteName) -> Refusal {
 }
 
 /// Jitter must differ between relays that broke at the same time; where there is no randomness it is merely worse.
-fn seed() -> u64 {
-    getrandom::u64().unwrap_or(0)
+fn seed(machine: &dyn Machine) -> u64 {
+    machine.random().unwrap_or(0)
 }

@@ -144,8 +144,7 @@ impl Sending {
     }
 
     fn read(&mut self, read: impl FnOnce(&Store) -> SenderInput + Send + 'static) {
-        let store = self.shared.store.clone();
-        self.reading = Some(tokio::task::spawn_blocking(move || read(&store)));
+        self.reading = Some(self.shared.store.apart(read));
     }
 
     /// Nothing that is under way for the stream reaches the sender any more, but the writer's answers. The connection is

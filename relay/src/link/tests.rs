@@ -33,6 +33,7 @@ use crate::{
         link::{Backoff, SenderConfig},
         replica::{CacheConfig, ReplicaConfig, Replicate},
     },
+    machine::{ThisMachine, Workers},
     metrics::Metrics,
     store::{Store, StoreLimits, StoreOptions, memory_log::MemoryLog},
     transport::{self, AcceptLimits, Admitted, Door, Standing, close_in_order},
@@ -160,7 +161,9 @@ impl Relay {
             limits: StoreLimits::default(),
         };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let store = Store::open_with(Box::new(MemoryLog::new()), options, clock.clone(), metrics.clone()).unwrap();
+        let store =
+            Store::open_with(Box::new(MemoryLog::new()), options, clock.clone(), metrics.clone(), Workers::Threads)
+                .unwrap();
         let dialled_with = region.clone();
         let standing = Standing::default();
         let links = Links::start(LinksOptions {
@@ -174,6 +177,7 @@ impl Relay {
             }],
             store: store.clone(),
             clock,
+            machine: Arc::new(ThisMachine),
             credentials: Arc::new(move || dialled_with.credentials(own)?.client(ALPN_PEER, &Limits::default())),
             standing: standing.clone(),
             sender: SenderConfig {

@@ -12,7 +12,7 @@ use landbridge_protocol::{
     version::Origin,
 };
 use quinn::SendStream;
-use tokio::sync::watch;
+use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use super::shelf::{MAX_LOOK, Stock};
@@ -20,6 +20,7 @@ use crate::{
     engine::{command::Published, header::ReadError},
     listener::{self, Feed, Read, SnapshotPage},
     session::Subscriptions,
+    store::Store,
 };
 
 /// Entries that are looked up for one page of a snapshot.
@@ -75,13 +76,13 @@ impl Feed for Stock {
 
     async fn read(&self, after: Sequence, max_bytes: usize) -> Result<Read, Refusal> {
         let head = self.store.published().borrow().head;
-        let store = self.store.clone();
-        let read = move || {
+        let read = move |store: &Store| {
             let read = store.read_log(after, max_bytes)?;
             let records = read.records.into_iter().map(|(sequence, record)| (sequence, by_itself(record)));
             Ok(Read { through: read.through, records: records.collect() })
         };
-        let read = if head.get().saturating_sub(after.get()) <= NEAR { read() } else { blocking(read).await? };
+        let near = head.get().saturating_sub(after.get()) <= NEAR;
+        let read = if near { read(&self.store) } else { done(self.store.apart(read)).await? };
         read.map_err(unreadable)
     }
 
@@ -91,7 +92,7 @@ impl Feed for Stock {
 
     async fn page(&self, cache: &CacheName, after: Option<&Key>, max_bytes: usize) -> Result<SnapshotPage, Refusal> {
         let (stock, cache, after) = (self.clone(), cache.clone(), after.cloned());
-        blocking(move || stock.snapshot_page(&cache, after, max_bytes)).await?
+        done(self.store.apart(move |_| stock.snapshot_page(&cache, after, max_bytes))).await?
     }
 
     fn now(&self) -> Timestamp {
@@ -147,9 +148,8 @@ fn by_itself(record: Record) -> Record {
     Record { key, value: Bytes::copy_from_slice(&record.value), ..record }
 }
 
-async fn blocking<T: Send + 'static>(read: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
-    let done = tokio::task::spawn_blocking(read).await;
-    done.map_err(|error| Refusal::new(ErrorCode::Internal, format!("reading the store was cut off: {error}")))
+async fn done<T>(reading: JoinHandle<T>) -> Result<T, Refusal> {
+    reading.await.map_err(|error| Refusal::new(ErrorCode::Internal, format!("reading the store was cut off: {error}")))
 }
 
 fn unreadable(error: ReadError) -> Refusal {

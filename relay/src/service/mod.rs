@@ -59,13 +59,15 @@ pub use self::{
 use crate::{
     admin::Operated,
     certs::{Held, Now, Wanted},
-    clock::Clock,
+    clock::{Clock, SystemClock},
     config::RelayConfig,
+    engine::guards::Guards,
     http::{self, HttpBounds, Pages},
     link::{GuestBounds, Links, LinksOptions},
+    machine::{Machine, ThisMachine, Workers},
     metrics::{Bound, Metrics},
     session::{Roster, Server, Terms},
-    store::Store,
+    store::{Store, StoreOptions, log::Log},
     transport::{self, AcceptLimits},
 };
 
@@ -82,6 +84,30 @@ pub struct ServiceOptions {
     pub clock: Arc<dyn Clock>,
     /// Where is counted.
     pub metrics: Metrics,
+    /// What it runs on.
+    pub machine: Arc<dyn Machine>,
+    /// Instead of the log in the configuration's directory.
+    pub log: Option<Box<dyn Log>>,
+    /// Whether HTTP is served.
+    pub http: bool,
+    /// The rules that hold.
+    pub guards: Guards,
+}
+
+impl ServiceOptions {
+    /// As in production.
+    pub fn new(metrics: Metrics) -> Self {
+        Self {
+            file: None,
+            recover: false,
+            clock: Arc::new(SystemClock),
+            metrics,
+            machine: Arc::new(ThisMachine),
+            log: None,
+            http: true,
+            guards: Guards::all(),
+        }
+    }
 }
 
 impl fmt::Debug for ServiceOptions {
@@ -118,12 +144,13 @@ impl fmt::Debug for Service {
 impl Service {
     /// Starts a relay. It serves when this returns, though perhaps is not [ready](Service::ready) yet.
     pub async fn start(config: RelayConfig, options: ServiceOptions) -> Result<Self, StartError> {
-        let ServiceOptions { file, recover, clock, metrics } = options;
+        let ServiceOptions { file, recover, clock, metrics, machine, log, http, guards } = options;
         let config = Arc::new(config);
         let told_by = clock.clone();
         let held = Held::load(Wanted::of(&config), Now::new(move || told_by.now()))?;
-        let Sockets { endpoints, http, addresses } = Sockets::bind(&config, &held)?;
-        let renewal = Arc::new(Renewal::new(held.clone(), clock.clone(), metrics.clone()));
+        let Sockets { endpoints, http, addresses } = Sockets::bind(&config, &held, &*machine, http)?;
+        let renewal = Renewal::new(held.clone(), clock.clone(), metrics.clone(), machine.workers());
+        let renewal = Arc::new(renewal);
         let terms = watch::Sender::new(Arc::new(Terms::new(&config.caches, config.limits.clone(), &metrics)));
 
         let (door, leave, end) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
@@ -132,15 +159,18 @@ impl Service {
         let reporter = Arc::new(OnceLock::<Arc<Reporter>>::new());
         let page = reporter.clone();
         let pages = Pages::new(metrics.clone(), move || page.get().map(|reporter| reporter.status()));
-        behind.spawn(serve_http(http, pages, HttpBounds::from(&config.limits), end.clone()));
+        if let Some(http) = http {
+            behind.spawn(serve_http(http, pages, HttpBounds::from(&config.limits), end.clone()));
+        }
         behind.spawn(keep_up(metrics.clone(), end.clone()));
 
         let started = Instant::now();
-        let store = open(&config, recover, clock.clone(), metrics.clone()).await?;
+        let options = store_options(&config, recover, guards, &*machine)?;
+        let store = open(options, log, clock.clone(), metrics.clone(), machine.workers()).await?;
         let stock = Stock { store: store.clone(), clock: clock.clone(), terms: terms.subscribe() };
         let (tell, readiness) = watch::channel(Readiness::Recovering);
         behind.spawn(until(end.clone(), readiness::follow(stock.clone(), tell.clone())));
-        let links = Links::start(link_options(&config, &renewal, store.clone()));
+        let links = Links::start(link_options(&config, &renewal, store.clone(), machine));
         behind.spawn(end_links(links.clone(), end.clone()));
         let roster = Roster::new(config.limits.max_sessions, config.limits.max_sessions_per_certificate);
         let reloading = Reloading {
@@ -218,6 +248,11 @@ impl Service {
         self.reporter.status()
     }
 
+    /// Its links, for who operates it in the same process.
+    pub fn links(&self) -> &Links {
+        &self.links
+    }
+
     /// Reads the configuration's file anew and takes over what it changes, or refuses all of it.
     pub async fn reload(&self) -> Result<Reloaded, Refusal> {
         self.reporter.reloading.reload(None).await
@@ -262,16 +297,32 @@ impl Service {
     }
 }
 
-async fn open(
-    config: &Arc<RelayConfig>,
+fn store_options(
+    config: &RelayConfig,
     recover: bool,
+    guards: Guards,
+    machine: &dyn Machine,
+) -> Result<StoreOptions, StartError> {
+    let run = RunId(machine.random().map_err(StartError::Random)?);
+    let mut options = settings::store(config, recover, run);
+    options.replica.guards = guards;
+    Ok(options)
+}
+
+async fn open(
+    options: StoreOptions,
+    log: Option<Box<dyn Log>>,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
+    workers: Workers,
 ) -> Result<Store, StartError> {
-    let run = RunId(getrandom::u64().map_err(StartError::Random)?);
-    let options = settings::store(config, recover, run);
-    tracing::info!(dir = %config.store.dir.display(), "opens the store");
-    let store = tokio::task::spawn_blocking(move || Store::open(options, clock, metrics)).await??;
+    tracing::info!(dir = %options.dir.display(), "opens the store");
+    let runs_on = workers.clone();
+    let opening = workers.apart(move || match log {
+        Some(log) => Store::open_with(log, options, clock, metrics, runs_on),
+        None => Store::open(options, clock, metrics, runs_on),
+    });
+    let store = opening.await??;
     let (live, dead) = store.log_bytes();
     tracing::info!(head = %store.view(|replica| replica.head().get()), live, dead, "the store is open");
     // A relay that does not start serves nobody; this one is mended by a reload.
@@ -281,13 +332,14 @@ async fn open(
     Ok(store)
 }
 
-fn link_options(config: &RelayConfig, renewal: &Renewal, store: Store) -> LinksOptions {
+fn link_options(config: &RelayConfig, renewal: &Renewal, store: Store, machine: Arc<dyn Machine>) -> LinksOptions {
     let held = renewal.held.clone();
     LinksOptions {
         site: config.site,
         peers: settings::peers(config),
         store,
         clock: renewal.clock.clone(),
+        machine,
         credentials: Arc::new(move || held.in_force().client(ALPN_PEER)),
         standing: renewal.standing.clone(),
         sender: settings::sender(config),

@@ -100,7 +100,7 @@ impl Reloading {
 
     async fn read(&self, file: &Path) -> Result<Checked, Refusal> {
         let (path, now) = (file.to_path_buf(), self.clock.now());
-        let read = tokio::task::spawn_blocking(move || check_anew(&path, now)).await;
+        let read = self.renewal.workers.apart(move || check_anew(&path, now)).await;
         let checked = read.map_err(|error| Refusal::new(ErrorCode::Internal, error.to_string()))?;
         checked.map_err(|error| refused(&told(error.problems())))
     }

@@ -20,6 +20,7 @@ use tokio::{
 use crate::{
     certs::{CertsError, Held, Next, Role, Wanted},
     clock::Clock,
+    machine::Workers,
     metrics::Metrics,
     transport::Standing,
 };
@@ -65,6 +66,7 @@ pub(super) struct Renewal {
     pub(super) standing: Standing,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Metrics,
+    pub(super) workers: Workers,
     /// Held by whoever looks: a connection is closed and counted once.
     looking: Mutex<()>,
     /// Held by whoever changes what is in force.
@@ -79,21 +81,28 @@ impl fmt::Debug for Renewal {
 
 impl Renewal {
     /// Of connections that there will be.
-    pub(super) fn new(held: Held, clock: Arc<dyn Clock>, metrics: Metrics) -> Self {
-        Self { held, standing: Standing::default(), clock, metrics, looking: Mutex::default(), turn: Mutex::default() }
+    pub(super) fn new(held: Held, clock: Arc<dyn Clock>, metrics: Metrics, workers: Workers) -> Self {
+        let (looking, turn) = (Mutex::default(), Mutex::default());
+        Self { held, standing: Standing::default(), clock, metrics, workers, looking, turn }
     }
 
     /// Reads certificates, keys and trust anew, as they are wanted; nothing changes by that.
     pub(super) async fn read(&self, wanted: Wanted) -> Result<Prepared<'_>, CertsError> {
         let turn = self.turn.lock().await;
-        let next = blocking(&self.held, |held| held.read(wanted)).await.and_then(|read| read)?;
+        let next = self.apart(|held| held.read(wanted)).await.and_then(|read| read)?;
         Ok(Prepared { renewal: self, next, _turn: turn })
+    }
+
+    async fn apart<T: Send + 'static>(&self, read: impl FnOnce(&Held) -> T + Send + 'static) -> Result<T, CertsError> {
+        let held = self.held.clone();
+        let read = self.workers.apart(move || read(&held)).await;
+        read.map_err(|error| CertsError::Setup(format!("reading the files was cut off: {error}")))
     }
 
     /// The same by itself, where the files have changed.
     async fn read_if_changed(&self) {
         let turn = self.turn.lock().await;
-        let read = blocking(&self.held, Held::read_if_changed).await.unwrap_or_else(|error| Some(Err(error)));
+        let read = self.apart(Held::read_if_changed).await.unwrap_or_else(|error| Some(Err(error)));
         match read {
             None => {}
             Some(Ok(next)) => {
@@ -145,15 +154,6 @@ impl Renewal {
             tracing::warn!("{warning}");
         }
     }
-}
-
-async fn blocking<T: Send + 'static>(
-    held: &Held,
-    read: impl FnOnce(&Held) -> T + Send + 'static,
-) -> Result<T, CertsError> {
-    let held = held.clone();
-    let read = tokio::task::spawn_blocking(move || read(&held)).await;
-    read.map_err(|error| CertsError::Setup(format!("reading the files was cut off: {error}")))
 }
 
 /// Follows time and files, for as long as it is polled.

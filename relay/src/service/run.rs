@@ -3,7 +3,6 @@
 use std::{
     io::{self, IsTerminal, Write},
     path::Path,
-    sync::Arc,
 };
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -11,7 +10,6 @@ use tracing_subscriber::EnvFilter;
 
 use super::{LocalAddrs, Service, ServiceOptions, StartError};
 use crate::{
-    clock::SystemClock,
     config::{ConfigError, RelayConfig},
     metrics::Metrics,
 };
@@ -59,12 +57,8 @@ async fn serve(file: &Path, config: RelayConfig, run: RunOptions) -> Result<(), 
     // From the beginning: without a handler it would end the process.
     let mut hangup = signal(SignalKind::hangup())?;
     let site = config.site;
-    let options = ServiceOptions {
-        file: Some(file.to_path_buf()),
-        recover: run.recover,
-        clock: Arc::new(SystemClock),
-        metrics: Metrics::new(),
-    };
+    let options =
+        ServiceOptions { file: Some(file.to_path_buf()), recover: run.recover, ..ServiceOptions::new(Metrics::new()) };
     let service = tokio::select! {
         biased;
         // Nobody has been served, and the store begins where it ended.

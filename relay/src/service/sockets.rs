@@ -1,13 +1,9 @@
 //! The sockets: bound before anything else, so that a port in use is told at once.
 
-use std::{
-    io,
-    net::{SocketAddr, UdpSocket},
-    sync::Arc,
-};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use landbridge_protocol::frame::{ALPN_ADMIN, ALPN_NODE, ALPN_PEER};
-use quinn::{Endpoint, EndpointConfig, TokioRuntime};
+use quinn::{Endpoint, EndpointConfig};
 use quinn_proto::RandomConnectionIdGenerator;
 
 use super::error::StartError;
@@ -15,6 +11,7 @@ use crate::{
     certs::Held,
     config::RelayConfig,
     http::{self, HttpListener},
+    machine::Machine,
 };
 
 /// Where a relay can be reached: with the ports that were given where 0 was asked for.
@@ -26,7 +23,7 @@ pub struct LocalAddrs {
     pub peers: SocketAddr,
     /// Operators, UDP.
     pub admins: SocketAddr,
-    /// HTTP, TCP.
+    /// HTTP, TCP; where it is not served, where it would be.
     pub http: SocketAddr,
 }
 
@@ -34,18 +31,23 @@ pub struct LocalAddrs {
 pub(super) struct Sockets {
     /// One to three: each of the three protocols is spoken on one.
     pub(super) endpoints: Vec<Endpoint>,
-    pub(super) http: HttpListener,
+    pub(super) http: Option<HttpListener>,
     pub(super) addresses: LocalAddrs,
 }
 
 impl Sockets {
-    /// Binds what the configuration names.
-    pub(super) fn bind(config: &RelayConfig, held: &Held) -> Result<Self, StartError> {
+    /// Binds what the configuration names; HTTP, a socket of the operating system, only `with_http`.
+    pub(super) fn bind(
+        config: &RelayConfig,
+        held: &Held,
+        machine: &dyn Machine,
+        with_http: bool,
+    ) -> Result<Self, StartError> {
         let mut alpns = vec![ALPN_NODE];
         let mut endpoints = Vec::new();
         let mut apart = |address: Option<SocketAddr>, setting, alpn| match address {
             Some(address) => {
-                let (endpoint, bound) = endpoint(held, address, setting, vec![alpn])?;
+                let (endpoint, bound) = endpoint(held, machine, address, setting, vec![alpn])?;
                 endpoints.push(endpoint);
                 Ok(Some(bound))
             }
@@ -56,17 +58,23 @@ impl Sockets {
         };
         let peers = apart(config.listen_peers, "listen_peers", ALPN_PEER)?;
         let admins = apart(config.listen_admin, "listen_admin", ALPN_ADMIN)?;
-        let (main, nodes) = endpoint(held, config.listen, "listen", alpns)?;
+        let (main, nodes) = endpoint(held, machine, config.listen, "listen", alpns)?;
         endpoints.push(main);
-        let http = http::bind(config.http_address(nodes.port()))?;
-        let addresses =
-            LocalAddrs { nodes, peers: peers.unwrap_or(nodes), admins: admins.unwrap_or(nodes), http: http.address() };
+        let at = config.http_address(nodes.port());
+        let http = with_http.then(|| http::bind(at)).transpose()?;
+        let addresses = LocalAddrs {
+            nodes,
+            peers: peers.unwrap_or(nodes),
+            admins: admins.unwrap_or(nodes),
+            http: http.as_ref().map_or(at, HttpListener::address),
+        };
         Ok(Self { endpoints, http, addresses })
     }
 }
 
 fn endpoint(
     held: &Held,
+    machine: &dyn Machine,
     address: SocketAddr,
     setting: &'static str,
     alpns: Vec<&'static [u8]>,
@@ -75,9 +83,7 @@ fn endpoint(
         io::ErrorKind::AddrInUse => StartError::AddressInUse { address, setting },
         _ => StartError::Socket { address, setting, source },
     };
-    let socket = UdpSocket::bind(address).map_err(refused)?;
-    let endpoint = Endpoint::new(recognisable(held), None, socket, Arc::new(TokioRuntime));
-    let endpoint = endpoint.map_err(refused)?;
+    let endpoint = machine.listen(address, recognisable(held)).map_err(refused)?;
     held.listen(endpoint.clone(), alpns)?;
     let bound = endpoint.local_addr().map_err(refused)?;
     Ok((endpoint, bound))

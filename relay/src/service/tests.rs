@@ -1,6 +1,6 @@
 //! One relay in this process, over real QUIC, with the client library.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::Path, time::Duration};
 
 use landbridge_client::{Change, Client, ClientBuilder, ConnectError, Event, Key, NodeName, SiteName, Token};
 use landbridge_protocol::time::Millis;
@@ -53,8 +53,7 @@ fn config_of(site: &str, dir: &Path) -> RelayConfig {
 }
 
 async fn start(config: RelayConfig) -> Result<Service, StartError> {
-    let options = ServiceOptions { file: None, recover: false, clock: Arc::new(SystemClock), metrics: Metrics::new() };
-    Service::start(config, options).await
+    Service::start(config, ServiceOptions::new(Metrics::new())).await
 }
 
 async fn relay(dir: &TempDir) -> Service {

@@ -16,7 +16,7 @@ use super::{
     restore,
     tests::{config, now, store, write},
 };
-use crate::{clock::ManualClock, metrics::Metrics};
+use crate::{clock::ManualClock, machine::Workers, metrics::Metrics};
 
 fn site(name: &str) -> SiteName {
     SiteName::new(name).unwrap()
@@ -46,7 +46,7 @@ fn reopened(dir: &Path) -> Store {
     let limits = StoreLimits { min_free_bytes: 0, ..StoreLimits::default() };
     let options =
         StoreOptions { dir: dir.into(), fsync: true, recover: false, replica: config(), run: RunId(2), limits };
-    Store::open(options, Arc::new(ManualClock::at(now())), Metrics::new()).unwrap()
+    Store::open(options, Arc::new(ManualClock::at(now())), Metrics::new(), Workers::Threads).unwrap()
 }
 
 #[tokio::test]

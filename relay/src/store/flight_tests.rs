@@ -25,6 +25,7 @@ use super::{
 use crate::{
     clock::ManualClock,
     engine::command::{Answer, Command},
+    machine::Workers,
     metrics::Metrics,
 };
 
@@ -208,7 +209,7 @@ fn gated(log: &MemoryLog) -> (Store, mpsc::Sender<()>) {
     };
     let gated = Gated { log: log.clone(), gate: Mutex::new(gate) };
     let clock = Arc::new(ManualClock::at(now()));
-    (Store::open_with(Box::new(gated), options, clock, Metrics::new()).unwrap(), open)
+    (Store::open_with(Box::new(gated), options, clock, Metrics::new(), Workers::Threads).unwrap(), open)
 }
 
 #[tokio::test]

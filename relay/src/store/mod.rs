@@ -32,10 +32,11 @@ mod flight_tests;
 mod hold;
 mod ledger;
 mod opening;
+mod running;
 mod scribe;
 #[cfg(test)]
 mod tests;
-mod thread;
+mod worker;
 
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
@@ -46,7 +47,10 @@ use landbridge_protocol::{
     position::Sequence,
     record::{Key, Record},
 };
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::{
+    sync::{Semaphore, oneshot, watch},
+    task::JoinHandle,
+};
 
 pub use self::{
     backup::{Backup, RestoreError, restore},
@@ -58,7 +62,7 @@ use self::{
     hold::Hold,
     log::Log,
     reader::Reader,
-    thread::{Inbox, Ordered},
+    running::{Inbox, Ordered},
 };
 use crate::{
     clock::Clock,
@@ -67,6 +71,7 @@ use crate::{
         header::{LogRead, ReadError, Records},
         replica::Replica,
     },
+    machine::Workers,
     metrics::{Bound, Metrics},
 };
 
@@ -92,6 +97,7 @@ struct Shared {
     ended: watch::Receiver<bool>,
     hold: Arc<Hold>,
     metrics: Metrics,
+    workers: Workers,
 }
 
 impl std::fmt::Debug for Store {
@@ -103,9 +109,14 @@ impl std::fmt::Debug for Store {
 impl Store {
     /// Opens the store of a directory: reads the whole log, and starts the writer. Blocks; tells progress on stderr when it
     /// takes longer than a second.
-    pub fn open(options: StoreOptions, clock: Arc<dyn Clock>, metrics: Metrics) -> Result<Self, OpenError> {
+    pub fn open(
+        options: StoreOptions,
+        clock: Arc<dyn Clock>,
+        metrics: Metrics,
+        workers: Workers,
+    ) -> Result<Self, OpenError> {
         let log = opening::open_directory(&options, clock.now())?;
-        Self::open_with(Box::new(log), options, clock, metrics)
+        Self::open_with(Box::new(log), options, clock, metrics, workers)
     }
 
     /// Opens the store over a log, as [`Store::open`] does; the directory of the options is not looked at.
@@ -114,6 +125,7 @@ impl Store {
         options: StoreOptions,
         clock: Arc<dyn Clock>,
         metrics: Metrics,
+        workers: Workers,
     ) -> Result<Self, OpenError> {
         let (writer, scribe) =
             opening::open_writer(log, options.replica, options.run, options.limits, clock.now(), metrics)?;
@@ -122,7 +134,8 @@ impl Store {
         let max_places = options.limits.max_inbox_commands;
         let places = Arc::new(Semaphore::new(max_places));
         let metrics = writer.metrics.clone();
-        let thread::Started { inbox, published, bytes, ended } = thread::start(writer, scribe, clock.clone())?;
+        let running::Started { inbox, published, bytes, ended } =
+            running::start(writer, scribe, clock.clone(), &workers)?;
         let shared = Shared {
             replica,
             poison,
@@ -136,6 +149,7 @@ impl Store {
             ended,
             hold,
             metrics,
+            workers,
         };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -228,6 +242,12 @@ impl Store {
     pub fn read_log(&self, after: Sequence, max_bytes: usize) -> Result<LogRead, ReadError> {
         let head = self.shared.published.borrow().head;
         self.shared.reader.read(after, head, max_bytes)
+    }
+
+    /// Reads apart from the tasks, as that may take a while. To be called on a tokio runtime.
+    pub fn apart<T: Send + 'static>(&self, read: impl FnOnce(&Store) -> T + Send + 'static) -> JoinHandle<T> {
+        let store = self.clone();
+        self.shared.workers.apart(move || read(&store))
     }
 
     /// The conflict log after a number, oldest first, of one cache or all, at most `limit`; and after

@@ -46,6 +46,13 @@ pub(super) enum Order {
     },
 }
 
+/// What is left of an order when its bytes are written.
+pub(super) enum Left {
+    Flush,
+    /// And the end of the log, with the head.
+    Close(Sequence),
+}
+
 /// See the module.
 pub(super) struct Scribe {
     log: Box<dyn Log>,
@@ -64,24 +71,45 @@ impl Scribe {
 
     /// Does what was ordered. After a failure the log is not touched again, and every order fails.
     pub(super) fn carry_out(&mut self, order: Order) -> Result<(), String> {
+        match self.write(order)? {
+            Some(left) => self.settle(left),
+            None => Ok(()),
+        }
+    }
+
+    /// The first half of what was ordered: all but the flush. Gives what is left, where anything is.
+    pub(super) fn write(&mut self, order: Order) -> Result<Option<Left>, String> {
         self.guarded(|scribe| match order {
             Order::Append { first, bytes, notes } => {
                 notes.write(&mut *scribe.log)?;
                 scribe.log.append(first, bytes)?;
-                scribe.flush()
+                Ok(Some(Left::Flush))
             }
             Order::Keep(notes) => {
                 notes.write(&mut *scribe.log)?;
-                scribe.flush()
+                Ok(Some(Left::Flush))
             }
             Order::Rewrite { first, bytes, merged } => {
                 scribe.log.rewrite(first, bytes)?;
                 scribe.merged.extend(merged);
-                Ok(())
+                Ok(None)
             }
-            Order::Settle => scribe.flush(),
-            Order::Close { head } => scribe.log.close(head),
+            Order::Settle => Ok(Some(Left::Flush)),
+            Order::Close { head } => Ok(Some(Left::Close(head))),
         })
+    }
+
+    /// The second half.
+    pub(super) fn settle(&mut self, left: Left) -> Result<(), String> {
+        let closing = matches!(left, Left::Close(_));
+        let end = self.guarded(|scribe| match left {
+            Left::Flush => scribe.flush(),
+            Left::Close(head) => scribe.log.close(head),
+        });
+        if let (true, Err(error)) = (closing, &end) {
+            tracing::error!(%error, "the log was not closed in order; nothing that was answered is lost");
+        }
+        end
     }
 
     /// Takes out what has outlived its use. Nobody waits for it: it comes after those who wait for an order were told.
@@ -97,7 +125,7 @@ impl Scribe {
         Ok(())
     }
 
-    fn guarded(&mut self, act: impl FnOnce(&mut Self) -> Result<(), LogError>) -> Result<(), String> {
+    fn guarded<T>(&mut self, act: impl FnOnce(&mut Self) -> Result<T, LogError>) -> Result<T, String> {
         if let Some(reason) = &self.failed {
             return Err(reason.clone());
         }

@@ -30,6 +30,7 @@ use crate::{
         header::Records,
         replica::{CacheConfig, ReplicaConfig, Replicate},
     },
+    machine::Workers,
     metrics::Metrics,
 };
 
@@ -275,7 +276,7 @@ pub(super) fn store(log: impl Log + 'static, clock: Arc<dyn Clock>) -> Store {
         run: RunId(1),
         limits: StoreLimits { min_free_bytes: 0, ..StoreLimits::default() },
     };
-    Store::open_with(Box::new(log), options, clock, Metrics::new()).unwrap()
+    Store::open_with(Box::new(log), options, clock, Metrics::new(), Workers::Threads).unwrap()
 }
 
 #[tokio::test]

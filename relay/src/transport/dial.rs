@@ -1,9 +1,9 @@
 //! Dialling another site's relay.
 
 use std::{
-    io,
+    fmt, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -11,6 +11,7 @@ use landbridge_protocol::{error::Refusal, name::SiteName};
 use quinn::{ClientConfig, Connection, ConnectionError, Endpoint};
 
 use super::close::refusal_of;
+use crate::machine::{Machine, ThisMachine};
 
 /// Addresses of one name that are tried at most.
 const MAX_ADDRESSES: usize = 8;
@@ -76,9 +77,21 @@ impl DialError {
 
 /// Dials, from sockets of its own: one per address family, opened when first needed. (The listening socket may be bound to an
 /// address from which the peer can't be reached.)
-#[derive(Debug, Default)]
 pub struct Dialler {
+    machine: Arc<dyn Machine>,
     endpoints: Mutex<Endpoints>,
+}
+
+impl fmt::Debug for Dialler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Dialler({:?})", self.endpoints)
+    }
+}
+
+impl Default for Dialler {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -88,9 +101,14 @@ struct Endpoints {
 }
 
 impl Dialler {
-    /// One that has not dialled yet.
+    /// One that has not dialled yet, from this machine.
     pub fn new() -> Self {
-        Self::default()
+        Self::from(Arc::new(ThisMachine))
+    }
+
+    /// One that has not dialled yet.
+    pub fn from(machine: Arc<dyn Machine>) -> Self {
+        Self { machine, endpoints: Mutex::default() }
     }
 
     /// Connects to `site`'s relay at `address` (host:port; looked up anew each time). The server must have a certificate
@@ -145,6 +163,6 @@ impl Dialler {
         if let Some(endpoint) = endpoint {
             return Ok(endpoint.clone());
         }
-        Ok(endpoint.insert(Endpoint::client((any, 0).into())?).clone())
+        Ok(endpoint.insert(self.machine.dial_from(any)?).clone())
     }
 }

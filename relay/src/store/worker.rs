@@ -1,16 +1,16 @@
-//! The writer's thread and the log's: the one takes what waits in the inbox, decides it in groups, publishes and answers;
-//! the other makes durable what was decided, in order, and tells when it is.
+//! The worker: takes what waits in the inbox, has it decided in groups, publishes and answers. A state machine: it is told
+//! what happened ([`Worker::take`]), does what is to do by then ([`Worker::work`]), and says how long it can wait for more.
+//! Who runs it is in [`super::running`].
 //!
 //! ```text
 //!  inbox ─► waiting ─► stage ─► flying (at most MAX_FLYING) ──────────────► publish ─► head, answers
 //!                         │ Order                              ▲ Carried
-//!                         └────────────► the log's thread ─────┘
+//!                         └────────────► the scribe ───────────┘
 //! ```
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, OnceLock, PoisonError, mpsc},
-    thread,
+    sync::{Arc, PoisonError},
     time::Duration,
 };
 
@@ -18,12 +18,12 @@ use landbridge_protocol::position::Sequence;
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
 use super::{
-    error::OpenError,
-    scribe::{Order, Scribe},
+    running::Post,
+    scribe::Order,
     writer::{Stepped, Writer},
 };
 use crate::{
-    clock::{Clock, Stopwatch},
+    clock::Clock,
     engine::command::{Command, Decided, Published},
     metrics::Bound,
 };
@@ -52,7 +52,8 @@ impl Ordered {
     }
 }
 
-enum Event {
+/// What the worker is told.
+pub(super) enum Event {
     Ordered(Ordered),
     /// An order was carried out, or failed.
     Carried {
@@ -64,141 +65,31 @@ enum Event {
     Close,
 }
 
+/// What an order was.
 #[derive(Clone, Copy)]
-enum Carried {
+pub(super) enum Carried {
     Group,
     Rewrite(Sequence),
     Other,
 }
 
-/// The sending side of the inbox; places bound it.
-pub(super) struct Inbox(Mutex<Option<mpsc::Sender<Event>>>);
-
-impl Inbox {
-    /// Puts a command in; where the writer has ended, its answer's sender is dropped, which tells the caller.
-    pub(super) fn send(&self, ordered: Ordered) {
-        let inbox = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(Err(mpsc::SendError(event))) = inbox.as_ref().map(|inbox| inbox.send(Event::Ordered(ordered))) {
-            drop(event);
-        }
-    }
-
-    /// Lets the writer end once it has taken what is in.
-    pub(super) fn close(&self) {
-        let inbox = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // An error: it has ended already.
-        drop(inbox.map(|inbox| inbox.send(Event::Close)));
-    }
-}
-
-impl Drop for Inbox {
-    fn drop(&mut self) {
-        self.close();
-    }
-}
-
-/// Threads that run, seen from outside.
-pub(super) struct Started {
-    pub(super) inbox: Inbox,
-    pub(super) published: watch::Receiver<Published>,
-    pub(super) bytes: watch::Receiver<(u64, u64)>,
-    pub(super) ended: watch::Receiver<bool>,
-}
-
-/// Starts the threads. They end when the inbox is closed, and when every [`super::Store`] is dropped.
-pub(super) fn start(writer: Writer, scribe: Scribe, clock: Arc<dyn Clock>) -> Result<Started, OpenError> {
-    let first = writer.replica.read().unwrap_or_else(PoisonError::into_inner).published();
-    let (inbox, events) = mpsc::channel();
-    let (publish, published) = watch::channel(first);
-    let (tell_bytes, bytes) = watch::channel(writer.log_bytes());
-    let (end, ended) = watch::channel(false);
-    let (orders, carry) = mpsc::channel();
-    let (alarm, log_alarm) = (Alarm::of(&writer, &inbox), Alarm::of(&writer, &inbox));
-    let carried = inbox.clone();
-    let log = thread::Builder::new().name("log".into()).spawn(move || {
-        let _alarm = log_alarm;
-        carry_out_all(scribe, &carry, &carried);
-    });
-    let log = log.map_err(OpenError::Thread)?;
-    let worker = Worker {
-        writer,
-        clock,
-        events,
-        orders,
-        publish,
-        tell_bytes,
-        waiting: VecDeque::new(),
-        waiting_commands: 0,
-        next: None,
-        answers: VecDeque::new(),
-        groups_since_due: 0,
-        owed_bytes: 0,
-        compacting: true,
-        idle: true,
-        open: true,
-    };
-    let spawned = thread::Builder::new().name("writer".into()).spawn(move || {
-        let _alarm = alarm;
-        worker.run();
-        // The log's thread ends with the orders' sender; one that broke has told so by its alarm.
-        drop(log.join());
-        end.send_replace(true);
-    });
-    spawned.map_err(OpenError::Thread)?;
-    Ok(Started { inbox: Inbox(Mutex::new(Some(inbox))), published, bytes, ended })
-}
-
-fn carry_out_all(mut scribe: Scribe, orders: &mpsc::Receiver<Order>, events: &mpsc::Sender<Event>) {
-    for order in orders {
-        let what = match &order {
+impl Carried {
+    pub(super) fn of(order: &Order) -> Self {
+        match order {
             Order::Append { .. } | Order::Keep(_) => Carried::Group,
             Order::Rewrite { first, .. } => Carried::Rewrite(*first),
             Order::Settle | Order::Close { .. } => Carried::Other,
-        };
-        let watch = Stopwatch::start();
-        let closing = matches!(order, Order::Close { .. });
-        let end = scribe.carry_out(order);
-        if let (true, Err(error)) = (closing, &end) {
-            tracing::error!(%error, "the log was not closed in order; nothing that was answered is lost");
-        }
-        // Where the writer has ended nobody waits for it.
-        drop(events.send(Event::Carried { what, took: watch.elapsed(), end }));
-        if let Err(error) = scribe.tidy() {
-            drop(events.send(Event::Carried { what: Carried::Other, took: watch.elapsed(), end: Err(error) }));
-        }
-    }
-}
-
-/// A thread that breaks poisons the store: the relay says so, and is not ready any more.
-struct Alarm {
-    poison: Arc<OnceLock<String>>,
-    events: mpsc::Sender<Event>,
-}
-
-impl Alarm {
-    fn of(writer: &Writer, events: &mpsc::Sender<Event>) -> Self {
-        Self { poison: writer.poison.clone(), events: events.clone() }
-    }
-}
-
-impl Drop for Alarm {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            let reason = self.poison.get_or_init(|| "the writer broke; its last words are in the log".into());
-            // The writer, if it is not the one that broke, is told, as it may wait for what never comes.
-            let end = Err(reason.clone());
-            drop(self.events.send(Event::Carried { what: Carried::Other, took: Duration::ZERO, end }));
         }
     }
 }
 
 type Answers = Vec<oneshot::Sender<Decided>>;
 
-struct Worker {
+/// See the module.
+pub(super) struct Worker {
     writer: Writer,
     clock: Arc<dyn Clock>,
-    events: mpsc::Receiver<Event>,
-    orders: mpsc::Sender<Order>,
+    orders: Post<Order>,
     publish: watch::Sender<Published>,
     tell_bytes: watch::Sender<(u64, u64)>,
     waiting: VecDeque<Ordered>,
@@ -219,21 +110,52 @@ struct Worker {
 }
 
 impl Worker {
-    fn run(mut self) {
-        while self.open || self.is_busy() {
-            match self.events.recv_timeout(self.wait()) {
-                Ok(event) => self.take(event),
-                Err(mpsc::RecvTimeoutError::Timeout) => self.idle = true,
-                Err(mpsc::RecvTimeoutError::Disconnected) => break,
-            }
-            while let Ok(event) = self.events.try_recv() {
-                self.take(event);
-            }
-            self.decide();
-            self.compact();
-            let bytes = self.writer.log_bytes();
-            self.tell_bytes.send_if_modified(|told| std::mem::replace(told, bytes) != bytes);
+    /// One that has nothing to do yet.
+    pub(super) fn new(
+        writer: Writer,
+        clock: Arc<dyn Clock>,
+        orders: Post<Order>,
+        publish: watch::Sender<Published>,
+        tell_bytes: watch::Sender<(u64, u64)>,
+    ) -> Self {
+        Self {
+            writer,
+            clock,
+            orders,
+            publish,
+            tell_bytes,
+            waiting: VecDeque::new(),
+            waiting_commands: 0,
+            next: None,
+            answers: VecDeque::new(),
+            groups_since_due: 0,
+            owed_bytes: 0,
+            compacting: true,
+            idle: true,
+            open: true,
         }
+    }
+
+    /// Whether there is, or may come, something to do.
+    pub(super) fn goes_on(&self) -> bool {
+        self.open || self.is_busy()
+    }
+
+    /// Does all that is to do by now.
+    pub(super) fn work(&mut self) {
+        self.decide();
+        self.compact();
+        let bytes = self.writer.log_bytes();
+        self.tell_bytes.send_if_modified(|told| std::mem::replace(told, bytes) != bytes);
+    }
+
+    /// Nothing has come in for as long as it could wait.
+    pub(super) fn is_idle(&mut self) {
+        self.idle = true;
+    }
+
+    /// Has the log closed; nothing comes after.
+    pub(super) fn close(&mut self) {
         let head = self.publish.borrow().head;
         if self.writer.refusal().is_none() {
             self.order(Order::Close { head });
@@ -245,7 +167,7 @@ impl Worker {
     }
 
     /// How long to wait for an event: not at all while there is something to do without one.
-    fn wait(&self) -> Duration {
+    pub(super) fn wait(&self) -> Duration {
         if self.writer.refusal().is_some() || !self.answers.is_empty() || !self.writer.rewriting.is_empty() {
             return LONGEST_WAIT;
         }
@@ -260,7 +182,7 @@ impl Worker {
         due.min(compaction)
     }
 
-    fn take(&mut self, event: Event) {
+    pub(super) fn take(&mut self, event: Event) {
         match event {
             Event::Ordered(ordered) => {
                 self.idle = false;
@@ -360,7 +282,7 @@ impl Worker {
 
     fn order(&mut self, order: Order) {
         if self.orders.send(order).is_err() {
-            for stepped in self.writer.fail("the log's thread has ended".into()) {
+            for stepped in self.writer.fail("the log's end has ended".into()) {
                 self.end(stepped);
             }
         }
