@@ -6,6 +6,7 @@
 
 pub mod crash;
 pub mod explorer;
+pub mod faults;
 pub mod hearer;
 pub mod load;
 pub mod measure;

@@ -69,18 +69,29 @@ impl RelayProcess {
     /// # Panics
     /// When it ends before, or takes longer than [`PATIENCE`].
     pub async fn ready(&mut self) {
+        let ended = self.ready_or_ended().await;
+        assert_eq!(ended, Ok(()), "the relay did not become ready; its log:\n{}", self.log());
+    }
+
+    /// Waits until it has printed `ready`, or has ended without: then how.
+    ///
+    /// # Panics
+    /// When it takes longer than [`PATIENCE`].
+    pub async fn ready_or_ended(&mut self) -> Result<(), ExitStatus> {
         let stdout = self.child.stdout.take().expect("taken once, at the start");
         let mut lines = BufReader::new(stdout).lines();
-        let ready = timeout(PATIENCE, async {
+        let ready = async {
             while let Ok(Some(line)) = lines.next_line().await {
                 if line.trim() == "ready" {
-                    return true;
+                    return Ok(());
                 }
             }
-            false
-        });
-        assert_eq!(ready.await, Ok(true), "the relay did not become ready; its log:\n{}", self.log());
+            Err(self.child.wait().await.expect("a child of ours can be waited for"))
+        };
+        let ready = timeout(PATIENCE, ready).await;
+        let ready = ready.unwrap_or_else(|_| panic!("the relay does not become ready; its log:\n{}", self.log()));
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        ready
     }
 
     /// What it has written on stderr so far, in all its runs.

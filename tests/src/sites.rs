@@ -226,6 +226,11 @@ impl<const N: usize> Sites<N> {
         self.relays[at] = Some(RelayProcess::spawn(&self.config(at), &[]));
     }
 
+    /// As [`Sites::spawn`], with further arguments.
+    pub fn spawn_with(&mut self, at: usize, extra: &[&str]) {
+        self.relays[at] = Some(RelayProcess::spawn(&self.config(at), extra));
+    }
+
     /// As [`Sites::spawn`], of another binary.
     pub fn spawn_as(&mut self, binary: &Path, at: usize) {
         self.relays[at] = Some(RelayProcess::spawn_as(binary, &self.config(at), &[]));

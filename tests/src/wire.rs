@@ -8,7 +8,7 @@
 //! ```
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     net::{Ipv4Addr, SocketAddr},
     ops::Range,
     sync::{
@@ -22,11 +22,11 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::{
     net::UdpSocket,
     sync::Semaphore,
-    task::JoinSet,
+    task::{AbortHandle, JoinSet},
     time::{Instant, sleep_until},
 };
 
-/// Addresses that may dial through one wire; what further ones send is lost.
+/// Addresses that may dial through one wire; the oldest is forgotten for one more.
 const MAX_DIALLING: usize = 64;
 /// Datagrams that may be under way on one wire; what comes on top is lost.
 const MAX_UNDER_WAY: usize = 4096;
@@ -167,16 +167,21 @@ impl Carrier {
 async fn carry_forth(socket: Arc<UdpSocket>, listening: SocketAddr, carrier: Arc<Carrier>) {
     let mut buffer = vec![0; MAX_DATAGRAM];
     let mut outward: BTreeMap<SocketAddr, Arc<UdpSocket>> = BTreeMap::new();
+    let mut by_age: VecDeque<(SocketAddr, AbortHandle)> = VecDeque::new();
     let (mut back, mut under_way) = (JoinSet::new(), JoinSet::new());
     loop {
         // An error tells of an earlier datagram that nobody took.
         let Ok((length, from)) = socket.recv_from(&mut buffer).await else { continue };
         if !outward.contains_key(&from) {
-            if outward.len() == MAX_DIALLING {
-                continue;
+            if by_age.len() == MAX_DIALLING
+                && let Some((oldest, way_back)) = by_age.pop_front()
+            {
+                way_back.abort();
+                outward.remove(&oldest);
             }
+            while back.try_join_next().is_some() {}
             let through = Arc::new(bound().await);
-            back.spawn(carry_back(through.clone(), socket.clone(), from, carrier.clone()));
+            by_age.push_back((from, back.spawn(carry_back(through.clone(), socket.clone(), from, carrier.clone()))));
             outward.insert(from, through);
         }
         carrier.carry(&buffer[..length], Way::Forth, &outward[&from], listening, &mut under_way).await;

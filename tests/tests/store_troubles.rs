@@ -9,7 +9,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use landbridge_tests::{load::contents, patience::until, relay::RelayProcess, sites::TwoSites};
+use landbridge_tests::{
+    faults::mount::SmallDisk, load::contents, patience::until, relay::RelayProcess, sites::TwoSites,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_process_on_the_same_directory_is_refused_by_name() {
@@ -38,6 +40,39 @@ async fn a_store_that_is_no_directory_is_refused_by_name() {
     let said = fs::read_to_string(log).unwrap();
     assert!(said.contains("site1.store"), "the error names the directory: {said}");
     assert_eq!(fs::read_to_string(sites.store(0)).unwrap(), "a file where the directory should be");
+}
+
+/// Needs the right to mount a small file system: the rights of a directory bind everybody but root.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_directory_that_can_only_be_read_is_refused_by_name_and_left_as_it_is() {
+    let mut sites = TwoSites::prepare("");
+    let Some(disk) = SmallDisk::at(&sites.store(0), 64) else {
+        eprintln!("not tested: this process may not mount a small file system");
+        return;
+    };
+    let config = fs::read_to_string(sites.config(0)).unwrap();
+    fs::write(sites.config(0), config.replacen("[store]\n", "[store]\nmin_free_bytes = \"1MiB\"\n", 1)).unwrap();
+    sites.start_all().await;
+    let one = sites.node(0, "node11").await;
+    one.raw("sessions").unwrap().put("k", Bytes::from_static(b"v")).await.unwrap();
+    let before = contents(&one, "sessions").await;
+    // Alone, so that nobody fills it.
+    sites.kill(1).await;
+    assert!(sites.take(0).stop().await.success());
+    disk.set_read_only(true);
+    for extra in [&[][..], &["--recover"]] {
+        let relay = RelayProcess::spawn(&sites.config(0), extra);
+        assert!(!relay.end().await.success());
+        let log = sites.log(0);
+        let said = log.lines().last().unwrap();
+        assert!(said.contains("site1.store") && said.contains("Read-only"), "the error names the directory: {said}");
+    }
+    disk.set_read_only(false);
+    sites.spawn(0);
+    sites.ready(0).await;
+    assert_eq!(contents(&one, "sessions").await, before);
+    drop((one, sites));
+    drop(disk);
 }
 
 /// Puts entries, kills the relay, starts it anew with other settings of the store, and reads what was acknowledged.

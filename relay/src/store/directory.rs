@@ -38,15 +38,31 @@ pub struct Directory {
 impl Directory {
     /// Makes it where there is none, for its own user alone as values are in the clear; locks it and checks its format.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let directory = Self::locked(path)?;
+        directory.check_format()?;
+        Ok(directory)
+    }
+
+    /// As [`Directory::open`]. One that names no format any more is as damaged as its log may be: what is there is set aside
+    /// under the name of `now`, and where it went is given.
+    pub fn recover(path: &Path, now: Timestamp) -> Result<(Self, Option<(OpenError, PathBuf)>), OpenError> {
+        let directory = Self::locked(path)?;
+        let aside = match directory.check_format() {
+            Ok(()) => None,
+            Err(damage @ OpenError::Damaged { .. }) => Some((damage, directory.set_aside(now)?)),
+            Err(other) => return Err(other),
+        };
+        Ok((directory, aside))
+    }
+
+    fn locked(path: &Path) -> Result<Self, OpenError> {
         let unwritable = |source| OpenError::Unwritable { dir: path.to_owned(), source };
         if !path.exists() {
             let private = || fs::set_permissions(path, Permissions::from_mode(0o700));
             fs::create_dir_all(path).and_then(|()| private()).map_err(unwritable)?;
         }
         let lock = lock(path, unwritable)?;
-        let directory = Self { path: path.to_owned(), _lock: lock };
-        directory.check_format()?;
-        Ok(directory)
+        Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
     /// Where it is.
@@ -62,12 +78,13 @@ impl Directory {
     /// How far the log had certainly come; [`Sequence::ZERO`] where nothing was noted.
     pub fn newest(&self) -> Result<Sequence, OpenError> {
         let path = self.path.join(NEWEST_FILE);
-        let text = match fs::read_to_string(&path) {
+        let text = match fs::read(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Sequence::ZERO),
             Err(source) => return Err(OpenError::File { path, source }),
         };
-        let number = text.strip_prefix(NEWEST_WORDS).and_then(|rest| rest.trim().parse().ok());
+        let text = str::from_utf8(&text).ok();
+        let number = text.and_then(|text| text.strip_prefix(NEWEST_WORDS)?.trim().parse().ok());
         number.map(Sequence::new).ok_or_else(|| OpenError::Damaged {
             file: path.display().to_string(),
             problem: "it does not say which commit was the newest".into(),
@@ -216,6 +233,17 @@ mod tests {
         let error = Directory::open(&file.join("store")).unwrap_err();
         assert!(matches!(error, OpenError::Unwritable { .. }), "{error}");
         assert!(error.to_string().contains("file/store"), "{error}");
+    }
+
+    #[test]
+    fn a_note_of_the_newest_commit_that_is_no_text_is_damage() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = Directory::open(dir.path()).unwrap();
+        for damaged in [&b"newest commit \xb7\n"[..], b"newest\xff", b"newest commit \n", b""] {
+            fs::write(dir.path().join(NEWEST_FILE), damaged).unwrap();
+            let error = directory.newest().unwrap_err();
+            assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    path::Path,
     sync::{Arc, OnceLock, RwLock},
     time::Duration,
 };
@@ -30,9 +31,15 @@ use crate::{
 
 /// The log of the directory that the options name. With `recover`, one that is damaged is set aside.
 pub(super) fn open_directory(options: &StoreOptions, now: Timestamp) -> Result<SledLog, OpenError> {
-    let directory = Directory::open(&options.dir)?;
     if !options.recover {
-        return SledLog::open(directory, options.fsync).map_err(|(_, error)| error);
+        return SledLog::open(Directory::open(&options.dir)?, options.fsync).map_err(|(_, error)| error);
+    }
+    let told = |damage: &OpenError, aside: &Path| {
+        tracing::warn!(%damage, aside = %aside.display(), "the damaged log was set aside; the peers fill an empty one");
+    };
+    let (directory, without_format) = Directory::recover(&options.dir, now)?;
+    if let Some((damage, aside)) = without_format {
+        told(&damage, &aside);
     }
     let (directory, damage) = match SledLog::open(directory, options.fsync) {
         Ok(log) => match readable(&log, options) {
@@ -44,14 +51,30 @@ pub(super) fn open_directory(options: &StoreOptions, now: Timestamp) -> Result<S
         Err((_, other)) => return Err(other),
     };
     let aside = directory.set_aside(now)?;
-    tracing::warn!(%damage, aside = %aside.display(), "the damaged log was set aside; the peers fill an empty one");
+    told(&damage, &aside);
     SledLog::open(directory, options.fsync).map_err(|(_, error)| error)
 }
 
 /// Whether the whole log can be read.
 fn readable(log: &SledLog, options: &StoreOptions) -> Result<(), OpenError> {
     let mut replica = Replica::new(options.replica.clone(), options.run, Timestamp::ZERO);
-    scan(log.reader().as_ref(), &mut replica, options.limits.progress_every).map(|_| ())
+    let reading = log.reader();
+    scan(reading.as_ref(), &mut replica, options.limits.progress_every)?;
+    open_conflicts(&reading, &options.limits).map(|_| ())
+}
+
+fn open_conflicts(reading: &Arc<dyn LogReader>, limits: &StoreLimits) -> Result<ConflictLog, OpenError> {
+    let opened = ConflictLog::open(&Reader::new(reading.clone()), limits.max_conflicts);
+    opened.map_err(|error| unreadable(reading.as_ref(), error))
+}
+
+/// What an error of the log means to who opens it.
+fn unreadable(log: &dyn LogReader, error: LogError) -> OpenError {
+    let place = log.place().to_string();
+    match error {
+        LogError::Corrupt(problem) => OpenError::Damaged { file: place, problem },
+        source => OpenError::Log { place, source },
+    }
 }
 
 /// A writer and the scribe of its log: replayed, and with a new run begun.
@@ -67,14 +90,13 @@ pub(super) fn open_writer(
     let mut replica = Replica::new(config, run, now);
     let Scanned { commits, leftovers } = scan(reading.as_ref(), &mut replica, limits.progress_every)?;
     for first in leftovers {
-        log.remove(first).map_err(|source| OpenError::Log { place: reading.place().to_string(), source })?;
+        log.remove(first).map_err(|error| unreadable(reading.as_ref(), error))?;
     }
     let ledger = account(&replica, commits);
     if replica.head() > Sequence::ZERO {
         replica.start(run, now);
     }
-    let conflicts = ConflictLog::open(&Reader::new(reading.clone()), limits.max_conflicts)
-        .map_err(|source| OpenError::Log { place: reading.place().to_string(), source })?;
+    let conflicts = open_conflicts(&reading, &limits)?;
     let writer = Writer {
         conflicts,
         hold: Arc::new(Hold::default()),
@@ -100,10 +122,7 @@ struct Scanned {
 
 fn scan(log: &dyn LogReader, replica: &mut Replica, progress_every: Duration) -> Result<Scanned, OpenError> {
     let place = log.place().to_string();
-    let failed = |source: LogError| match source {
-        LogError::Corrupt(problem) => OpenError::Damaged { file: place.clone(), problem },
-        source => OpenError::Log { place: place.clone(), source },
-    };
+    let failed = |error: LogError| unreadable(log, error);
     let mut scanned = Scanned { commits: BTreeMap::new(), leftovers: Vec::new() };
     let (watch, mut said, mut records, mut at, mut last) =
         (Stopwatch::start(), progress_every, 0_u64, Sequence::ZERO, Sequence::ZERO);
@@ -193,6 +212,33 @@ mod tests {
         log.append(at, encoding::encode(&commit)).unwrap();
         log.flush().unwrap();
         log
+    }
+
+    #[test]
+    fn with_recover_one_that_names_no_format_or_no_newest_commit_is_set_aside() {
+        for (name, damaged) in [("FORMAT", &b"landbridge \xff"[..]), ("FORMAT", b"x"), ("newest", b"newest \xff")] {
+            let dir = tempfile::tempdir().unwrap();
+            let options = |recover| StoreOptions {
+                dir: dir.path().to_owned(),
+                fsync: false,
+                recover,
+                replica: config(),
+                run: RunId(1),
+                limits: StoreLimits::default(),
+            };
+            let mut log = open_directory(&options(false), now()).unwrap();
+            log.append(Sequence::new(1), "one".into()).unwrap();
+            log.close(Sequence::new(1)).unwrap();
+            drop(log);
+            std::fs::write(dir.path().join(name), damaged).unwrap();
+            let error = open_directory(&options(false), now()).map(drop).unwrap_err();
+            assert!(matches!(error, OpenError::Damaged { .. }), "{name}: {error}");
+            let log = open_directory(&options(true), now()).unwrap();
+            assert_eq!(log.reader().following(Sequence::ZERO).unwrap(), None, "{name}");
+            let aside = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
+            let aside = aside.filter(|path| path.to_string_lossy().contains("damaged-")).collect::<Vec<_>>();
+            assert!(aside.len() == 1 && aside[0].join("log/db").exists(), "{name}: {aside:?}");
+        }
     }
 
     #[test]
