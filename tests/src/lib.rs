@@ -8,6 +8,7 @@ pub mod crash;
 pub mod explorer;
 pub mod faults;
 pub mod hearer;
+pub mod linear;
 pub mod load;
 pub mod measure;
 pub mod metrics;

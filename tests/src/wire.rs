@@ -1,5 +1,5 @@
-//! A UDP wire on loopback that can be cut, either way or both, and that can lose, double, delay and reorder what it
-//! carries.
+//! A UDP wire on loopback that can be cut, either way or both, that can lose, double, delay and reorder what it carries, and
+//! at which those who dial can come from another address all at once, as behind a router that forgot them.
 //!
 //! ```text
 //!  dialling side ── its port ──►  Wire  ── a socket per dialling address ──►  listening side
@@ -21,7 +21,7 @@ use std::{
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tokio::{
     net::UdpSocket,
-    sync::Semaphore,
+    sync::{Semaphore, watch},
     task::{AbortHandle, JoinSet},
     time::{Instant, sleep_until},
 };
@@ -76,6 +76,8 @@ struct Carrier {
     chance: Mutex<StdRng>,
     places: Arc<Semaphore>,
     lost: AtomicU64,
+    /// How often the addresses were to change.
+    changes: watch::Sender<u64>,
 }
 
 impl Wire {
@@ -91,6 +93,7 @@ impl Wire {
             chance: Mutex::new(StdRng::seed_from_u64(seed)),
             places: Arc::new(Semaphore::new(MAX_UNDER_WAY)),
             lost: AtomicU64::new(0),
+            changes: watch::Sender::new(0),
         });
         let mut tasks = JoinSet::new();
         tasks.spawn(carry_forth(Arc::new(socket), (Ipv4Addr::LOCALHOST, port).into(), carrier.clone()));
@@ -105,6 +108,16 @@ impl Wire {
     /// How many datagrams were lost so far.
     pub fn lost(&self) -> u64 {
         self.carrier.lost.load(Ordering::Relaxed)
+    }
+
+    /// From now on the listening side sees other addresses; what it sends to the former ones is lost.
+    pub fn change_addresses(&self) {
+        self.carrier.changes.send_modify(|changes| *changes += 1);
+    }
+
+    /// How often the addresses have changed.
+    pub fn changes(&self) -> u64 {
+        *self.carrier.changes.borrow()
     }
 
     /// Changes the weather of both ways.
@@ -169,9 +182,20 @@ async fn carry_forth(socket: Arc<UdpSocket>, listening: SocketAddr, carrier: Arc
     let mut outward: BTreeMap<SocketAddr, Arc<UdpSocket>> = BTreeMap::new();
     let mut by_age: VecDeque<(SocketAddr, AbortHandle)> = VecDeque::new();
     let (mut back, mut under_way) = (JoinSet::new(), JoinSet::new());
+    let mut changes = carrier.changes.subscribe();
     loop {
+        let received = tokio::select! {
+            biased;
+            // The sender is in the carrier.
+            _ = changes.changed() => {
+                by_age.drain(..).for_each(|(_, way_back)| way_back.abort());
+                outward.clear();
+                continue;
+            }
+            received = socket.recv_from(&mut buffer) => received,
+        };
         // An error tells of an earlier datagram that nobody took.
-        let Ok((length, from)) = socket.recv_from(&mut buffer).await else { continue };
+        let Ok((length, from)) = received else { continue };
         if !outward.contains_key(&from) {
             if by_age.len() == MAX_DIALLING
                 && let Some((oldest, way_back)) = by_age.pop_front()
@@ -236,6 +260,26 @@ mod tests {
         wire.set(&Weather::FAIR);
         listening.send_to(&[4], from).await.unwrap();
         assert_eq!(heard(&dialling).await.0, 4);
+    }
+
+    #[tokio::test]
+    async fn addresses_change_and_the_former_ones_are_dead() {
+        let (dialling, listening, wire) = ends().await;
+        dialling.send(&[1]).await.unwrap();
+        let (_, before) = heard(&listening).await;
+        wire.change_addresses();
+        let after = loop {
+            // Some may still come from the former address: the change is carried out between two datagrams.
+            dialling.send(&[2]).await.unwrap();
+            let (_, from) = heard(&listening).await;
+            if from != before {
+                break from;
+            }
+        };
+        listening.send_to(&[3], before).await.unwrap();
+        listening.send_to(&[4], after).await.unwrap();
+        assert_eq!(heard(&dialling).await.0, 4);
+        assert_eq!(wire.changes(), 1);
     }
 
     #[tokio::test]
