@@ -47,6 +47,41 @@ pub(crate) fn bytes(bytes: &[u8], into: &mut BytesMut) {
     into.put_slice(bytes);
 }
 
+/// What follows the first thing of `bytes`, whatever that is, which is not looked at; `None` where it is cut short or nothing
+/// that is written here.
+pub(crate) fn skip(bytes: &[u8]) -> Option<&[u8]> {
+    let (mut rest, mut things) = (bytes, 1_u64);
+    while things > 0 {
+        let (marker, after) = rest.split_first()?;
+        let number = |bytes: usize| -> Option<u64> {
+            Some(after.get(..bytes)?.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
+        };
+        // Bytes of the thing besides its marker, and things that lie in it.
+        let (bytes, inside) = match marker {
+            0x00..=0x7f | 0xe0..=0xff | 0xc0 | 0xc2 | 0xc3 => (0, 0),
+            0x80..=0x8f => (0, 2 * u64::from(marker & 0x0f)),
+            0x90..=0x9f => (0, u64::from(marker & 0x0f)),
+            0xa0..=0xbf => (u64::from(marker & 0x1f), 0),
+            0xc4 | 0xd9 => (1 + number(1)?, 0),
+            0xc5 | 0xda => (2 + number(2)?, 0),
+            0xc6 | 0xdb => (4 + number(4)?, 0),
+            0xcc | 0xd0 => (1, 0),
+            0xcd | 0xd1 => (2, 0),
+            0xca | 0xce | 0xd2 => (4, 0),
+            0xcb | 0xcf | 0xd3 => (8, 0),
+            0xdc => (2, number(2)?),
+            0xdd => (4, number(4)?),
+            0xde => (2, 2 * number(2)?),
+            0xdf => (4, 2 * number(4)?),
+            // Extensions, which nothing here has, and what is reserved.
+            0xc1 | 0xc7..=0xc9 | 0xd4..=0xd8 => return None,
+        };
+        rest = after.get(usize::try_from(bytes).ok()?..)?;
+        things = things - 1 + inside;
+    }
+    Some(rest)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -66,6 +101,27 @@ mod tests {
             let number = number >> bits;
             prop_assert_eq!(by_hand(|into| uint(number, into)), rmp_serde::to_vec(&number).unwrap());
         }
+    }
+
+    #[test]
+    fn a_thing_of_each_form_is_passed_over_and_half_a_thing_is_not() {
+        let forms: Vec<Vec<u8>> = vec![
+            rmp_serde::to_vec(&(0_u8, 0x7f_u8, 0xff_u8, 0xffff_u16, u32::MAX, u64::MAX)).unwrap(),
+            rmp_serde::to_vec(&(-1_i8, -100_i8, i16::MIN, i32::MIN, i64::MIN, 1.5_f32, 2.5_f64, true, ())).unwrap(),
+            rmp_serde::to_vec(&("", "a".repeat(31), "a".repeat(32), "a".repeat(256), "a".repeat(65_536))).unwrap(),
+            rmp_serde::to_vec(&[0_usize, 1, 256, 65_536].map(|len| Blob(vec![7; len].into()))).unwrap(),
+            rmp_serde::to_vec(&(vec![vec![1_u8; 16]; 3], vec![2_u16; 65_536])).unwrap(),
+            rmp_serde::to_vec(&(0..20).map(|at| (at, vec![at])).collect::<std::collections::BTreeMap<u32, _>>())
+                .unwrap(),
+        ];
+        for form in forms {
+            let followed = [&form[..], &[1, 2, 3]].concat();
+            assert_eq!(skip(&followed), Some(&[1, 2, 3][..]));
+            let cuts = (0..form.len()).step_by(form.len() / 500 + 1);
+            cuts.for_each(|cut| assert_eq!(skip(&form[..cut]), None, "{cut} of {}", form.len()));
+        }
+        assert_eq!(skip(&[0xd4, 1, 1]), None);
+        assert_eq!(skip(&[0xdf, 0xff, 0xff, 0xff, 0xff]), None);
     }
 
     #[test]

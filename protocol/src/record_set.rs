@@ -65,6 +65,9 @@ pub enum RecordSetError {
     /// More records than go together.
     #[error("{0} records, where at most {MAX_BATCH_RECORDS} go together")]
     TooMany(u32),
+    /// They end before the record.
+    #[error("cut short")]
+    Short,
     /// Bytes after the last record.
     #[error("bytes after the last record")]
     Trailing,
@@ -237,6 +240,29 @@ pub fn decode(bytes: &Bytes) -> Result<Vec<Record>, RecordSetError> {
         }
         if blob::at_end(&mut from) { Ok(records) } else { Err(RecordSetError::Trailing) }
     })
+}
+
+/// The record at a place of what [`encode`] wrote, from 0; `None` where it has fewer. Those before it are passed over, and
+/// nothing but the one is looked at. Key and value share the memory of `bytes`.
+pub fn decode_at(bytes: &Bytes, at: usize) -> Result<Option<Record>, RecordSetError> {
+    let mut rest = pack::skip(bytes).ok_or(RecordSetError::Short)?;
+    let tables: Tables = rmp_serde::from_slice(&bytes[..bytes.len() - rest.len()])?;
+    let mut next = || -> Result<&[u8], RecordSetError> {
+        let after = pack::skip(rest).ok_or(RecordSetError::Short)?;
+        let (thing, after) = rest.split_at(rest.len() - after.len());
+        rest = after;
+        Ok(thing)
+    };
+    let count: u32 = rmp_serde::from_slice(next()?)?;
+    if at >= count as usize {
+        return Ok(None);
+    }
+    for _ in 0..at {
+        next()?;
+    }
+    let row = next()?;
+    let row = blob::scoped(bytes, || Row::deserialize(&mut rmp_serde::Deserializer::from_read_ref(row)))?;
+    record(row, &tables, at).map(Some)
 }
 
 fn record(row: Row, tables: &Tables, number: usize) -> Result<Record, RecordSetError> {

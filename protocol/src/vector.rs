@@ -14,7 +14,9 @@ pub const MAX_VECTOR: usize = 65_535;
 
 /// For each origin, a clock; an origin that is not in it stands at [`Clock::ZERO`]. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
-pub struct Vector(Arc<Vec<(Origin, Clock)>>); // sorted by origin, no zero clocks
+pub struct Vector(Option<Arc<Pairs>>); // sorted by origin, no zero clocks; `None` where there are none: most contexts
+
+type Pairs = Vec<(Origin, Clock)>;
 
 impl Vector {
     /// The empty vector, which covers nothing.
@@ -22,9 +24,21 @@ impl Vector {
         Self::default()
     }
 
+    fn of(pairs: Pairs) -> Self {
+        Self((!pairs.is_empty()).then(|| Arc::new(pairs)))
+    }
+
+    fn pairs(&self) -> &[(Origin, Clock)] {
+        self.0.as_ref().map_or(&[], |pairs| pairs.as_slice())
+    }
+
+    fn find(&self, origin: &Origin) -> Result<usize, usize> {
+        self.pairs().binary_search_by(|(o, _)| o.cmp(origin))
+    }
+
     /// The clock of `origin`.
     pub fn clock(&self, origin: &Origin) -> Clock {
-        self.0.binary_search_by(|(o, _)| o.cmp(origin)).map_or(Clock::ZERO, |at| self.0[at].1)
+        self.find(origin).map_or(Clock::ZERO, |at| self.pairs()[at].1)
     }
 
     /// Whether it speaks for `version`.
@@ -34,7 +48,7 @@ impl Vector {
 
     /// Whether it covers all that `other` does.
     pub fn includes(&self, other: &Vector) -> bool {
-        Arc::ptr_eq(&self.0, &other.0) || other.0.iter().all(|(o, c)| self.clock(o) >= *c)
+        std::ptr::eq(self.pairs(), other.pairs()) || other.pairs().iter().all(|(o, c)| self.clock(o) >= *c)
     }
 
     /// Raises the clock of `origin` to `clock`; tells whether that changed anything.
@@ -42,10 +56,14 @@ impl Vector {
         if clock == Clock::ZERO {
             return false;
         }
-        match self.0.binary_search_by(|(o, _)| o.cmp(&origin)) {
-            Ok(at) if self.0[at].1 >= clock => return false,
-            Ok(at) => Arc::make_mut(&mut self.0)[at].1 = clock,
-            Err(at) => Arc::make_mut(&mut self.0).insert(at, (origin, clock)),
+        let found = self.find(&origin);
+        if found.is_ok_and(|at| self.pairs()[at].1 >= clock) {
+            return false;
+        }
+        let pairs = Arc::make_mut(self.0.get_or_insert_default());
+        match found {
+            Ok(at) => pairs[at].1 = clock,
+            Err(at) => pairs.insert(at, (origin, clock)),
         }
         true
     }
@@ -56,7 +74,7 @@ impl Vector {
             return false;
         }
         // One pass: a peer says how many there are, and a place made for each one by itself would be quadratic.
-        let (mine, theirs) = (&*self.0, &*other.0);
+        let (mine, theirs) = (self.pairs(), other.pairs());
         let mut joined = Vec::with_capacity(mine.len() + theirs.len());
         let mut rest = theirs.iter().copied().peekable();
         for &(origin, clock) in mine {
@@ -67,46 +85,49 @@ impl Vector {
             joined.push((origin, same.map_or(clock, |(_, theirs)| theirs.max(clock))));
         }
         joined.extend(rest);
-        self.0 = Arc::new(joined);
+        *self = Self::of(joined);
         true
     }
 
     /// The greatest vector that both include.
     pub fn meet(&self, other: &Vector) -> Vector {
         let lower = |(o, c): (Origin, Clock)| (o, c.min(other.clock(&o)));
-        Vector(Arc::new(self.iter().map(lower).filter(|(_, c)| *c > Clock::ZERO).collect()))
+        Self::of(self.iter().map(lower).filter(|(_, c)| *c > Clock::ZERO).collect())
     }
 
     /// The components of `self` that are beyond those of `base`: what must travel for one who has `base`.
     pub fn beyond(&self, base: &Vector) -> Vector {
-        Vector(Arc::new(self.iter().filter(|(o, c)| base.clock(o) < *c).collect()))
+        Self::of(self.iter().filter(|(o, c)| base.clock(o) < *c).collect())
     }
 
     /// Takes `origin` out, as when it is settled or its site decommissioned.
     pub fn forget(&mut self, origin: &Origin) {
-        if let Ok(at) = self.0.binary_search_by(|(o, _)| o.cmp(origin)) {
-            Arc::make_mut(&mut self.0).remove(at);
-        }
+        let Ok(at) = self.find(origin) else { return };
+        let pairs = self.0.take().map(Arc::unwrap_or_clone).map(|mut pairs| {
+            pairs.remove(at);
+            pairs
+        });
+        *self = Self::of(pairs.unwrap_or_default());
     }
 
     /// Origins and clocks, by origin.
     pub fn iter(&self) -> impl Iterator<Item = (Origin, Clock)> + '_ {
-        self.0.iter().copied()
+        self.pairs().iter().copied()
     }
 
     /// Number of origins.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.pairs().len()
     }
 
     /// Whether it covers nothing.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.is_none()
     }
 
     /// The greatest clock in it.
     pub fn greatest(&self) -> Clock {
-        self.0.iter().map(|(_, c)| *c).max().unwrap_or(Clock::ZERO)
+        self.pairs().iter().map(|(_, c)| *c).max().unwrap_or(Clock::ZERO)
     }
 }
 
@@ -116,13 +137,13 @@ impl FromIterator<(Origin, Clock)> for Vector {
         // Sorted once, whatever order they come in: pairs come from peers and from nodes' resume tokens too.
         pairs.sort_unstable_by(|(a, x), (b, y)| a.cmp(b).then(y.cmp(x)));
         pairs.dedup_by_key(|(origin, _)| *origin);
-        Vector(Arc::new(pairs))
+        Vector::of(pairs)
     }
 }
 
 impl Serialize for Vector {
     fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_seq(self.0.iter())
+        s.collect_seq(self.pairs())
     }
 }
 

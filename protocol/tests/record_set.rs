@@ -6,7 +6,7 @@ use landbridge_protocol::{
     frame::MAX_BATCH_RECORDS,
     name::{CacheName, NodeName, SiteName},
     record::{ClientId, Key, Kind, Record, WriteToken},
-    record_set::{RecordSetError, decode, encode},
+    record_set::{RecordSetError, decode, decode_at, encode},
     time::Timestamp,
     vector::Vector,
     version::{Clock, Origin, RunId, Version},
@@ -46,6 +46,29 @@ fn records_come_back_as_they_were() {
     assert_eq!(back, records);
     let value = &back[19].value;
     assert!(bytes.as_ptr_range().contains(&value.as_ptr()), "the value was copied");
+}
+
+#[test]
+fn each_record_comes_back_by_itself() {
+    let mut records: Vec<Record> = (0..20).map(record).collect();
+    records.push(Record { value: Bytes::from(vec![1; 70_000]), ..record(20) });
+    let clear = Record::bare(records[0].cache.clone(), None, Kind::Clear, version(7, "site3"));
+    records.push(clear);
+    let mut bytes = BytesMut::new();
+    encode(&records, &mut bytes).unwrap();
+    let bytes = bytes.freeze();
+    for (at, record) in records.iter().enumerate() {
+        assert_eq!(decode_at(&bytes, at).unwrap().as_ref(), Some(record));
+    }
+    assert_eq!(decode_at(&bytes, records.len()).unwrap(), None);
+    let value = decode_at(&bytes, 19).unwrap().unwrap().value;
+    assert!(bytes.as_ptr_range().contains(&value.as_ptr()), "the value was copied");
+    let cut = bytes.slice(..bytes.len() - 1);
+    assert!(matches!(decode_at(&cut, records.len() - 1), Err(RecordSetError::Short)));
+    let mut flipped = bytes.to_vec();
+    let in_value = flipped.windows(100).position(|bytes| bytes == [1; 100]).unwrap();
+    flipped[in_value] ^= 1;
+    assert!(matches!(decode_at(&flipped.into(), 20), Err(RecordSetError::Checksum { record: 20, .. })));
 }
 
 #[test]

@@ -108,6 +108,10 @@ impl Sending {
                     self.dialling = Some(Box::pin(open(self.shared.clone(), self.peer.clone(), self.live.take())));
                 }
                 SenderOutput::Send(frame) => self.send(*frame),
+                SenderOutput::ReadLog { after, max_bytes } if self.shared.store.is_near(after) => {
+                    let read = read_log(&self.shared.store, after, max_bytes);
+                    self.peer.handle(read, &self.shared.store, self.shared.clock.now());
+                }
                 SenderOutput::ReadLog { after, max_bytes } => self.read(move |store| read_log(store, after, max_bytes)),
                 SenderOutput::ReadRecords(sequences) => self.read(move |store| read_records(store, &sequences)),
                 SenderOutput::Command(command) => self.submit(command.0).await,

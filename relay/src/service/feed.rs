@@ -17,7 +17,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::shelf::{MAX_LOOK, Stock};
 use crate::{
-    engine::{command::Published, header::ReadError},
+    engine::{
+        command::Published,
+        header::{LogRead, ReadError},
+    },
     listener::{self, Feed, Read, SnapshotPage},
     session::Subscriptions,
     store::Store,
@@ -25,8 +28,6 @@ use crate::{
 
 /// Entries that are looked up for one page of a snapshot.
 const PAGE_ENTRIES: usize = 512;
-/// A reader that is behind by more reads on a thread of its own kind, as that may take a while.
-const NEAR: u64 = 64;
 
 impl Feed for Stock {
     fn origin(&self) -> Origin {
@@ -75,15 +76,16 @@ impl Feed for Stock {
     }
 
     async fn read(&self, after: Sequence, max_bytes: usize) -> Result<Read, Refusal> {
-        let head = self.store.published().borrow().head;
-        let read = move |store: &Store| {
+        if self.store.is_near(after) {
+            let LogRead { through, records, .. } = self.store.read_log(after, max_bytes).map_err(unreadable)?;
+            return Ok(Read { through, records });
+        }
+        let read = self.store.apart(move |store: &Store| {
             let read = store.read_log(after, max_bytes)?;
             let records = read.records.into_iter().map(|(sequence, record)| (sequence, by_itself(record)));
             Ok(Read { through: read.through, records: records.collect() })
-        };
-        let near = head.get().saturating_sub(after.get()) <= NEAR;
-        let read = if near { read(&self.store) } else { done(self.store.apart(read)).await? };
-        read.map_err(unreadable)
+        });
+        done(read).await?.map_err(unreadable)
     }
 
     fn holds(&self, sequence: Sequence, record: &Record) -> Result<(), Sequence> {
@@ -142,7 +144,7 @@ impl Subscriptions for Stock {
 }
 
 /// The record with a key and a value of its own. Those that were read from a commit keep all of it in memory, for as long as
-/// a subscriber does not read.
+/// a subscriber does not read: much, where it is far behind.
 fn by_itself(record: Record) -> Record {
     let key = record.key.map(|key| Key::new(Bytes::copy_from_slice(key.as_bytes())).unwrap_or(key));
     Record { key, value: Bytes::copy_from_slice(&record.value), ..record }

@@ -47,13 +47,13 @@ use tokio_util::{
 };
 
 use self::{
-    entrance::Entrance, readiness::Readiness, reload::Reloading, renewal::Renewal, report::Reporter, shelf::Stock,
-    sockets::Sockets,
+    entrance::Entrance, readiness::Readiness, reload::Reloading, renewal::Renewal, report::Reporter, sockets::Sockets,
 };
 pub use self::{
     error::StartError,
     restore::{BACKUP_FILE, RestoreFailed, restore},
     run::{RunError, RunOptions, run},
+    shelf::Stock,
     sockets::LocalAddrs,
 };
 use crate::{
@@ -167,7 +167,7 @@ impl Service {
         let started = Instant::now();
         let options = store_options(&config, recover, guards, &*machine)?;
         let store = open(options, log, clock.clone(), metrics.clone(), machine.workers()).await?;
-        let stock = Stock { store: store.clone(), clock: clock.clone(), terms: terms.subscribe() };
+        let stock = Stock::new(store.clone(), clock.clone(), terms.subscribe());
         let (tell, readiness) = watch::channel(Readiness::Recovering);
         behind.spawn(until(end.clone(), readiness::follow(stock.clone(), tell.clone())));
         let links = Links::start(link_options(&config, &renewal, store.clone(), machine));

@@ -25,9 +25,9 @@ const ENTRY_OVERHEAD: usize = 64;
 /// Keys that are looked at in one go: nothing is published meanwhile.
 pub(super) const MAX_LOOK: usize = 4096;
 
-/// A store and the time.
+/// A store and the time: what sessions and subscriptions see of a relay.
 #[derive(Clone)]
-pub(super) struct Stock {
+pub struct Stock {
     pub(super) store: Store,
     pub(super) clock: Arc<dyn Clock>,
     /// The caches, as they are configured now.
@@ -37,6 +37,13 @@ pub(super) struct Stock {
 impl fmt::Debug for Stock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Stock")
+    }
+}
+
+impl Stock {
+    /// Of that store; the caches are served as `terms` says at each moment.
+    pub fn new(store: Store, clock: Arc<dyn Clock>, terms: watch::Receiver<Arc<Terms>>) -> Self {
+        Self { store, clock, terms }
     }
 }
 

@@ -96,7 +96,7 @@ pub fn encode(commit: &Commit) -> Bytes {
 /// The commit of these bytes, all of it checked.
 pub fn decode(bytes: &Bytes) -> Result<Commit, DecodeError> {
     let (layout, header) = checked(bytes)?;
-    let mut records = Vec::with_capacity(layout.places.len());
+    let mut records = Vec::with_capacity(layout.places());
     for chunk in &layout.chunks {
         layout.decode_chunk(bytes, chunk, &mut records)?;
     }
@@ -124,17 +124,17 @@ fn checked(bytes: &Bytes) -> Result<(Layout, CommitHeader), DecodeError> {
     Ok((layout, header))
 }
 
-/// The record at `sequence`; `None` where the commit has none there. Decodes its chunk alone; the checksum over the whole
+/// The record at `sequence`; `None` where the commit has none there. Decodes that one alone; the checksum over the whole
 /// commit was checked when the store opened, that of the value is checked now.
 pub fn decode_one(bytes: &Bytes, sequence: Sequence) -> Result<Option<LogRecord>, DecodeError> {
     let layout = Layout::read(bytes)?;
-    let Ok(at) = layout.places.binary_search_by_key(&sequence.get(), |place| place & !FORGOTTEN) else {
-        return Ok(None);
-    };
+    let Some(at) = layout.find(sequence) else { return Ok(None) };
     let chunk = layout.chunks.iter().find(|chunk| (chunk.from..chunk.from + chunk.count).contains(&at));
-    let mut records = Vec::new();
-    layout.decode_chunk(bytes, chunk.ok_or(DecodeError::Inconsistent("its chunks"))?, &mut records)?;
-    Ok(records.into_iter().find(|(found, _)| *found == sequence).map(|(_, record)| record))
+    let chunk = chunk.ok_or(DecodeError::Inconsistent("its chunks"))?;
+    let record = record_set::decode_at(&bytes.slice(chunk.start..chunk.end), at - chunk.from);
+    let record = record.map_err(|error| DecodeError::Table(error.to_string()))?;
+    let record = record.ok_or(DecodeError::Inconsistent("a chunk has fewer records"))?;
+    logged(layout.place(at), record).map(|(_, record)| Some(record))
 }
 
 /// First and last sequence of a commit, without decoding it.
@@ -147,7 +147,8 @@ struct Layout {
     first: Sequence,
     last: Sequence,
     header: Bytes,
-    places: Vec<u64>,
+    /// Eight bytes each.
+    places: Bytes,
     chunks: Vec<Chunk>,
 }
 
@@ -177,23 +178,42 @@ impl Layout {
             return Err(DecodeError::Short);
         }
         let header = rest.split_to(header);
-        let places: Vec<u64> = (0..places).map(|_| rest.get_u64()).collect();
+        let (count_of_places, places) = (places, rest.split_to(places * 8));
         let sizes: Vec<(usize, usize)> =
             (0..chunks).map(|_| (rest.get_u32() as usize, rest.get_u32() as usize)).collect();
         let (mut from, mut start) = (0usize, bytes.len() - rest.len());
         let mut chunks = Vec::with_capacity(sizes.len());
         for (count, length) in sizes {
             let end = start.saturating_add(length);
-            if end > bytes.len() || from.saturating_add(count) > places.len() {
+            if end > bytes.len() || from.saturating_add(count) > count_of_places {
                 return Err(DecodeError::Inconsistent("its chunks"));
             }
             chunks.push(Chunk { from, count, start, end });
             (from, start) = (from + count, end);
         }
-        if from != places.len() || start != bytes.len() || first > last {
+        if from != count_of_places || start != bytes.len() || first > last {
             return Err(DecodeError::Inconsistent("its lengths"));
         }
         Ok(Self { first, last, header, places, chunks })
+    }
+
+    fn places(&self) -> usize {
+        self.places.len() / 8
+    }
+
+    fn place(&self, at: usize) -> u64 {
+        (&self.places[at * 8..]).get_u64()
+    }
+
+    /// Which place has the sequence.
+    fn find(&self, sequence: Sequence) -> Option<usize> {
+        let at = |at: usize| Sequence::new(self.place(at) & !FORGOTTEN);
+        let (mut from, mut to) = (0, self.places());
+        while from < to {
+            let middle = from + (to - from) / 2;
+            if at(middle) < sequence { from = middle + 1 } else { to = middle }
+        }
+        (from < self.places() && at(from) == sequence).then_some(from)
     }
 
     fn decode_chunk(
@@ -207,17 +227,21 @@ impl Layout {
         if records.len() != chunk.count {
             return Err(DecodeError::Inconsistent("a chunk has another number of records"));
         }
-        for (place, record) in self.places[chunk.from..chunk.from + chunk.count].iter().zip(records) {
-            let record = if place & FORGOTTEN == 0 {
-                LogRecord::Record(record)
-            } else {
-                let key = record.key.ok_or(DecodeError::Inconsistent("a forgotten record without a key"))?;
-                LogRecord::Forgotten { cache: record.cache, key }
-            };
-            into.push((Sequence::new(place & !FORGOTTEN), record));
+        for (at, record) in (chunk.from..).zip(records) {
+            into.push(logged(self.place(at), record)?);
         }
         Ok(())
     }
+}
+
+/// What a place holds, of which the record is written.
+fn logged(place: u64, record: Record) -> Result<(Sequence, LogRecord), DecodeError> {
+    let sequence = Sequence::new(place & !FORGOTTEN);
+    if place & FORGOTTEN == 0 {
+        return Ok((sequence, LogRecord::Record(record)));
+    }
+    let key = record.key.ok_or(DecodeError::Inconsistent("a forgotten record without a key"))?;
+    Ok((sequence, LogRecord::Forgotten { cache: record.cache, key }))
 }
 
 fn chunks(records: &[(Sequence, LogRecord)]) -> impl Iterator<Item = &[(Sequence, LogRecord)]> {

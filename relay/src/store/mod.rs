@@ -34,6 +34,7 @@ mod ledger;
 mod opening;
 mod running;
 mod scribe;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod worker;
@@ -248,6 +249,12 @@ impl Store {
     pub fn apart<T: Send + 'static>(&self, read: impl FnOnce(&Store) -> T + Send + 'static) -> JoinHandle<T> {
         let store = self.clone();
         self.shared.workers.apart(move || read(&store))
+    }
+
+    /// Whether [`Store::read_log`] after there reads memory alone, and little of it: it need not be given to a thread that may
+    /// wait.
+    pub fn is_near(&self, after: Sequence) -> bool {
+        self.shared.reader.tail().is_near(after)
     }
 
     /// The conflict log after a number, oldest first, of one cache or all, at most `limit`; and after

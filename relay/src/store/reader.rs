@@ -5,8 +5,8 @@ use std::{fmt, sync::Arc};
 use bytes::Bytes;
 use landbridge_protocol::{position::Sequence, record::Record};
 
-use super::{encoding, log::LogReader};
-use crate::engine::header::{LogRead, LogRecord, ReadError, Records};
+use super::{encoding, log::LogReader, tail::Tail};
+use crate::engine::header::{Commit, LogRead, LogRecord, ReadError, Records};
 
 /// Records in one [`LogRead`] at most.
 pub const MAX_READ_RECORDS: usize = 4096;
@@ -15,6 +15,7 @@ pub const MAX_READ_RECORDS: usize = 4096;
 #[derive(Clone)]
 pub struct Reader {
     log: Arc<dyn LogReader>,
+    tail: Arc<Tail>,
 }
 
 impl fmt::Debug for Reader {
@@ -25,7 +26,12 @@ impl fmt::Debug for Reader {
 
 impl Reader {
     pub(super) fn new(log: Arc<dyn LogReader>) -> Self {
-        Self { log }
+        Self { log, tail: Arc::new(Tail::default()) }
+    }
+
+    /// The newest commits, which are read here and not in the log.
+    pub(super) fn tail(&self) -> &Tail {
+        &self.tail
     }
 
     /// All records after `after` through `head`, as many as fit in `max_bytes` of values and keys, at least one.
@@ -34,30 +40,41 @@ impl Reader {
         let mut bytes = 0;
         while read.through < head {
             let next = read.through.next();
-            let (first, commit) = self.commit_at(next)?;
-            let failed = |error: encoding::DecodeError| ReadError { sequence: first, reason: error.to_string() };
-            let decoded = encoding::decode(&commit).map_err(failed)?;
-            if decoded.header.last < next {
+            let commit = self.decoded(next)?;
+            if commit.header.last < next {
                 return Err(ReadError { sequence: next, reason: "the log has a gap there".into() });
             }
-            for (sequence, record) in decoded.records {
+            let from = commit.records.partition_point(|(sequence, _)| *sequence <= read.through);
+            for (sequence, record) in &commit.records[from..] {
                 let LogRecord::Record(record) = record else { continue };
-                if sequence <= read.through || sequence > head {
+                if *sequence > head {
                     continue;
                 }
                 bytes += record.value.len() + record.key.as_ref().map_or(0, |key| key.as_bytes().len());
                 if bytes > max_bytes && !read.records.is_empty() {
                     return Ok(read);
                 }
-                read.through = sequence;
-                read.records.push((sequence, record));
+                read.through = *sequence;
+                read.records.push((*sequence, record.clone()));
                 if bytes >= max_bytes || read.records.len() >= MAX_READ_RECORDS {
                     return Ok(read);
                 }
             }
-            read.through = decoded.header.last.min(head);
+            read.through = commit.header.last.min(head);
         }
         Ok(read)
+    }
+
+    /// The commit that covers `sequence`, all of it.
+    fn decoded(&self, sequence: Sequence) -> Result<Arc<Commit>, ReadError> {
+        let failed = |error: encoding::DecodeError| ReadError { sequence, reason: error.to_string() };
+        match self.tail.commit(sequence) {
+            Some(commit) => commit.map_err(failed),
+            None => {
+                let (_, bytes) = self.commit_at(sequence)?;
+                encoding::decode(&bytes).map(Arc::new).map_err(failed)
+            }
+        }
     }
 
     /// Bytes that the log's storage has left; `None` where it can't tell.

@@ -16,6 +16,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use landbridge_protocol::{
     error::{ErrorCode, Refusal},
     frame::node::Operation,
@@ -67,8 +68,15 @@ pub struct Writer {
 pub(super) struct Flying {
     decided: Vec<Decided>,
     staged: Staged,
-    usage: Option<(Sequence, Use)>,
+    commit: Option<Encoded>,
     pub(super) is_durable: bool,
+}
+
+/// A commit as the log has it.
+struct Encoded {
+    first: Sequence,
+    bytes: Bytes,
+    usage: Use,
 }
 
 /// What a group of commands came to.
@@ -125,19 +133,20 @@ impl Writer {
             (decided, group.finish())
         };
         let notes = self.notes(&staged);
-        let mut usage = None;
+        let mut encoded = None;
         let mut order = None;
         if let Some(commit) = &staged.commit {
             let bytes = encoding::encode(commit);
             let (first, last, length) = (commit.header.first, commit.header.last, bytes.len() as u64);
             let (records, live) = (commit.records.len() as u32, staged.held() as u32);
             let superseded = if live < records { staged.superseded() as u32 } else { 0 };
-            usage = Some((first, Use { last, bytes: length, records, live, stuck: 0, superseded }));
+            let usage = Use { last, bytes: length, records, live, stuck: 0, superseded };
+            encoded = Some(Encoded { first, bytes: bytes.clone(), usage });
             order = Some(Order::Append { first, bytes, notes });
         } else if !notes.is_empty() {
             order = Some(Order::Keep(notes));
         }
-        self.flying.push_back(Flying { decided, staged, usage, is_durable: order.is_none() });
+        self.flying.push_back(Flying { decided, staged, commit: encoded, is_durable: order.is_none() });
         order
     }
 
@@ -145,8 +154,8 @@ impl Writer {
     pub(super) fn is_durable(&mut self, took: Duration) {
         if let Some(group) = self.flying.iter_mut().find(|group| !group.is_durable) {
             group.is_durable = true;
-            if let Some((_, usage)) = group.usage {
-                self.commits.committed(usage.records as usize, took);
+            if let Some(commit) = &group.commit {
+                self.commits.committed(commit.usage.records as usize, took);
             }
         }
         self.unsettled = !self.rewriting.is_empty();
@@ -154,7 +163,7 @@ impl Writer {
 
     /// Publishes the oldest group, where it is durable.
     pub(super) fn publish(&mut self) -> Option<Stepped> {
-        let Flying { decided, staged, usage, .. } = self.flying.pop_front_if(|group| group.is_durable)?;
+        let Flying { decided, staged, commit, .. } = self.flying.pop_front_if(|group| group.is_durable)?;
         if let Some(commit) = &staged.commit {
             self.count_expirations(commit);
         }
@@ -164,8 +173,9 @@ impl Writer {
         drop(replica);
         self.ledger.died(gone);
         let mut appended_bytes = 0;
-        if let Some((first, usage)) = usage {
+        if let Some(Encoded { first, bytes, usage }) = commit {
             appended_bytes = usage.bytes;
+            self.reader.tail().push(first, usage.last, bytes);
             self.ledger.put(first, usage);
         }
         Some(Stepped { decided, published: Some(published), appended_bytes })
