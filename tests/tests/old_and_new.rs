@@ -60,7 +60,7 @@ async fn two_versions_speak_the_olders_until_all_are_upgraded_and_a_rolling_upgr
     let binaries = [this.as_path(), next.as_path()];
 
     // Upgraded one by one, then one of them back; the nodes of this version write all the time.
-    for (step, (at, binary, version)) in [(0, &next, 1), (1, &next, 2), (0, &this, 1)].into_iter().enumerate() {
+    for (step, (at, binary, version)) in [(0, &next, 2), (1, &next, 3), (0, &this, 2)].into_iter().enumerate() {
         let loads = [0, 1].map(|site| Load::start(&nodes[site], "sessions", &format!("{step}-{site}"), 2, 50, 7));
         change(&mut sites, at, binary).await;
         for site in [0, 1] {

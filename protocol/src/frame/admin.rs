@@ -64,6 +64,18 @@ pub enum Request {
         /// This file, at the relay's machine, instead of the one that the relay was started with.
         file: Option<String>,
     },
+    /// Check whether this relay and a peer hold the same. Answered by [`Drift`] at once: it is asked again until the check is
+    /// done.
+    Drift {
+        /// This peer only.
+        peer: Option<SiteName>,
+        /// This cache only.
+        cache: Option<CacheName>,
+        /// Whether what is lacked is to be sent to the side that lacks it.
+        repair: bool,
+        /// Begin a check; else tell of the last.
+        begin: bool,
+    },
 }
 
 /// What the relay answers.
@@ -80,6 +92,8 @@ pub enum Report {
     Backup(BackupPart),
     /// To [`Request::Reload`].
     Reloaded(Reloaded),
+    /// To [`Request::Drift`].
+    Drift(Drift),
 }
 
 /// A relay at one moment.
@@ -195,6 +209,90 @@ pub struct LinkReport {
     /// How the peer's configuration differs from this relay's in what must be equal, in sentences.
     #[serde(default)]
     pub differences: Vec<String>,
+    /// What the drift check has found.
+    #[serde(default)]
+    pub drift: Option<Box<DriftSummary>>,
+}
+
+/// What the last drift check has found, in numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DriftSummary {
+    /// When this relay last was done with a check of what the peer holds.
+    pub checked: Option<Timestamp>,
+    /// Why there is no check, in words.
+    pub why_not: Option<String>,
+    /// Records of each cache that the peer lacks.
+    pub there: Vec<(CacheName, u64)>,
+    /// Records of each cache that this relay lacks.
+    pub here: Vec<(CacheName, u64)>,
+}
+
+/// How the relay and its peers stand to each other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drift {
+    /// The links that were asked for.
+    pub links: Vec<LinkDrift>,
+}
+
+/// One link, checked both ways.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkDrift {
+    /// The peer.
+    pub peer: SiteName,
+    /// The newest check that was asked for; counts up.
+    pub asked: u64,
+    /// Why it can't be checked now what the peer lacks, in words.
+    pub why_not: Option<String>,
+    /// Why it can't be checked now what this relay lacks, in words.
+    pub why_not_here: Option<String>,
+    /// What the peer lacks.
+    pub there: DriftSide,
+    /// What this relay lacks.
+    pub here: DriftSide,
+}
+
+/// What one side lacks, by the last check that was done.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DriftSide {
+    /// The check that was asked for; 0 where it was done by itself.
+    pub asked: u64,
+    /// When it was done.
+    pub checked: Option<Timestamp>,
+    /// The caches of which something is to be told.
+    pub caches: Vec<DriftCache>,
+    /// The records, as many as are kept.
+    pub records: Vec<DriftRecord>,
+}
+
+/// One cache in a drift check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DriftCache {
+    /// The cache.
+    pub cache: CacheName,
+    /// Records that are lacked, or were until they were sent.
+    pub found: u64,
+    /// Of these, how many were taken when they were sent.
+    pub repaired: u64,
+    /// Why it was left out, in words.
+    pub left_out: Option<String>,
+}
+
+/// One record that a side should hold and does not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DriftRecord {
+    /// Its cache.
+    pub cache: CacheName,
+    /// Its key; none in the case of a clear.
+    pub key: Option<Key>,
+    /// `live`, `removed`, `expired` or `cleared`: what the other side holds.
+    pub kind: String,
+    /// Its version.
+    pub version: String,
+    /// What this side holds of the key: `nothing`, `older` or, where the version is the same and what it says is not,
+    /// `other`.
+    pub holds: String,
+    /// The version of that.
+    pub held: Option<String>,
 }
 
 /// One cache.

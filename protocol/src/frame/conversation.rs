@@ -7,7 +7,8 @@ use bytes::{Buf, BufMut, BytesMut};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    DecodeError, EncodeError, MAX_PRESENT_RUNS, RawFrame, admin, codec::put_frame, kind::FrameKind, node, peer,
+    DecodeError, EncodeError, MAX_BATCH_RECORDS, MAX_PRESENT_RUNS, RawFrame, admin, codec::put_frame, kind::FrameKind,
+    node, peer,
 };
 use crate::{blob, bounded::Bounded, error::Refusal, record::Record, record_set};
 
@@ -195,6 +196,16 @@ pub enum SenderToReceiver {
     ReconcileChunk(peer::ReconcileChunk),
     /// Asks the receiver to hold G before a forced drop.
     DropProposal(peer::DropProposal),
+    /// Whether the receiver holds of a cache what the sender does.
+    DriftSums(peer::DriftSums),
+    /// What the sender holds where the sums are unequal.
+    DriftPart(peer::DriftPart),
+    /// What the receiver was found to lack.
+    DriftRepair(peer::DriftRepair),
+    /// The drift check is done.
+    DriftEnd(peer::DriftEnd),
+    /// The receiver is asked for the check of the other way.
+    DriftAsk(peer::DriftAsk),
 }
 
 impl SenderToReceiver {
@@ -206,6 +217,13 @@ impl SenderToReceiver {
             Self::Heartbeat(body) => put_array(FrameKind::Heartbeat, 0, into, body),
             Self::ReconcileBegin(body) => put_array(FrameKind::ReconcileBegin, 0, into, body),
             Self::DropProposal(body) => put_array(FrameKind::DropProposal, 0, into, body),
+            Self::DriftSums(body) => put_array(FrameKind::DriftSums, 0, into, body),
+            Self::DriftEnd(body) => put_array(FrameKind::DriftEnd, 0, into, body),
+            Self::DriftAsk(body) => put_array(FrameKind::DriftAsk, 0, into, body),
+            Self::DriftPart(p) => {
+                put_records(FrameKind::DriftPart, 0, into, &(&p.cache, &p.seen, &p.checksums), &p.records)
+            }
+            Self::DriftRepair(r) => put_records(FrameKind::DriftRepair, 0, into, &(&r.cache, &r.seen), &r.records),
             Self::Batch(b) => {
                 let head = (b.after, b.through, &b.vector, b.caught_up, &b.runs);
                 put_records(FrameKind::Batch, 0, into, &head, &b.records)
@@ -224,6 +242,17 @@ impl SenderToReceiver {
             Some(FrameKind::Heartbeat) => take(frame).map(Self::Heartbeat),
             Some(FrameKind::ReconcileBegin) => take(frame).map(Self::ReconcileBegin),
             Some(FrameKind::DropProposal) => take(frame).map(Self::DropProposal),
+            Some(FrameKind::DriftSums) => take(frame).map(Self::DriftSums),
+            Some(FrameKind::DriftEnd) => take(frame).map(Self::DriftEnd),
+            Some(FrameKind::DriftAsk) => take(frame).map(Self::DriftAsk),
+            Some(FrameKind::DriftPart) => {
+                let ((cache, seen, Bounded::<_, MAX_BATCH_RECORDS>(checksums)), records) = take_records(frame)?;
+                Ok(Self::DriftPart(peer::DriftPart { cache, seen, checksums, records }))
+            }
+            Some(FrameKind::DriftRepair) => {
+                let ((cache, seen), records) = take_records(frame)?;
+                Ok(Self::DriftRepair(peer::DriftRepair { cache, seen, records }))
+            }
             Some(FrameKind::Batch) => {
                 let (head, records) = take_records(frame)?;
                 let (after, through, vector, caught_up, Bounded::<_, MAX_PRESENT_RUNS>(runs)) = head;
@@ -252,6 +281,12 @@ pub enum ReceiverToSender {
     ReconcileAck(peer::ReconcileAck),
     /// Answers a drop proposal.
     DropAnswer(peer::DropAnswer),
+    /// Answers sums.
+    DriftUnequal(peer::DriftUnequal),
+    /// Answers a part of what the sender holds.
+    DriftFound(peer::DriftFound),
+    /// Answers a repair.
+    DriftRepaired(peer::DriftRepaired),
     /// The end of the stream, and why.
     Refused(Refusal),
 }
@@ -266,6 +301,9 @@ impl ReceiverToSender {
             Self::Heartbeat(body) => put_array(FrameKind::Heartbeat, 0, into, body),
             Self::ReconcileAck(body) => put_array(FrameKind::ReconcileAck, 0, into, body),
             Self::DropAnswer(body) => put_array(FrameKind::DropAnswer, 0, into, body),
+            Self::DriftUnequal(body) => put_array(FrameKind::DriftUnequal, 0, into, body),
+            Self::DriftFound(body) => put_array(FrameKind::DriftFound, 0, into, body),
+            Self::DriftRepaired(body) => put_array(FrameKind::DriftRepaired, 0, into, body),
         }
     }
 
@@ -278,6 +316,9 @@ impl ReceiverToSender {
             Some(FrameKind::Heartbeat) => take(frame).map(Self::Heartbeat),
             Some(FrameKind::ReconcileAck) => take(frame).map(Self::ReconcileAck),
             Some(FrameKind::DropAnswer) => take(frame).map(Self::DropAnswer),
+            Some(FrameKind::DriftUnequal) => take(frame).map(Self::DriftUnequal),
+            Some(FrameKind::DriftFound) => take(frame).map(Self::DriftFound),
+            Some(FrameKind::DriftRepaired) => take(frame).map(Self::DriftRepaired),
             _ => Err(unsupported(frame)),
         }
     }

@@ -79,6 +79,16 @@ kinds! {
     ReconcileChunk = 0x0206;
     /// [`super::peer::DropProposal`]
     DropProposal = 0x0207;
+    /// [`super::peer::DriftSums`]
+    DriftSums = 0x0208;
+    /// [`super::peer::DriftPart`]
+    DriftPart = 0x0209;
+    /// [`super::peer::DriftRepair`]
+    DriftRepair = 0x020a;
+    /// [`super::peer::DriftEnd`]
+    DriftEnd = 0x020b;
+    /// [`super::peer::DriftAsk`]
+    DriftAsk = 0x020c;
     /// [`super::peer::Welcome`]
     PeerWelcome = 0x0301;
     /// [`super::peer::Ack`]
@@ -87,6 +97,12 @@ kinds! {
     ReconcileAck = 0x0306;
     /// [`super::peer::DropAnswer`]
     DropAnswer = 0x0307;
+    /// [`super::peer::DriftUnequal`]
+    DriftUnequal = 0x0308;
+    /// [`super::peer::DriftFound`]
+    DriftFound = 0x0309;
+    /// [`super::peer::DriftRepaired`]
+    DriftRepaired = 0x030a;
     /// [`super::admin::Hello`]
     AdminHello = 0x0401;
     /// [`super::admin::Request`]

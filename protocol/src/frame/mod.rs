@@ -15,7 +15,7 @@ mod versions;
 pub use codec::{FrameCodec, FrameError, MAX_FRAME_BYTES, RawFrame};
 pub use conversation::{FromAdmin, NodeToRelay, ReceiverToSender, RelayToNode, SenderToReceiver, ToAdmin};
 pub use kind::FrameKind;
-pub use versions::{OLDEST_PROTOCOL_VERSION, PROTOCOL_VERSION, check_version, common_version};
+pub use versions::{DRIFT_VERSION, OLDEST_PROTOCOL_VERSION, PROTOCOL_VERSION, check_version, common_version};
 
 use crate::error::{ErrorCode, Refusal};
 
@@ -44,6 +44,8 @@ pub const MAX_SITES: usize = 64;
 pub const MAX_PRESENT_RUNS: usize = 2 * MAX_SITES;
 /// Caches that a relay may lack, each from each site.
 pub const MAX_LACKS: usize = MAX_SITES * MAX_CACHES;
+/// Buckets into which the drift check sums what is held of a cache.
+pub const DRIFT_BUCKETS: usize = 256;
 
 /// A frame that can't be made.
 #[derive(Debug, thiserror::Error)]

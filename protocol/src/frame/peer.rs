@@ -4,10 +4,15 @@
 //! answered by [`Welcome`] or a refusal; then [`Start`], [`Batch`]es and [`Heartbeat`]s, answered by [`Ack`]s and heartbeats. Where
 //! the receiver must be reconciled first, [`ReconcileBegin`] and [`ReconcileChunk`]s, the last of which says so,
 //! and a new handshake after.
+//!
+//! The drift check goes over the same stream, between batches, one question at a time: whether the receiver holds what the
+//! sender does. [`DriftSums`] of each cache are answered by [`DriftUnequal`], [`DriftPart`]s of the buckets that are unequal by
+//! [`DriftFound`], and where it is to be mended, [`DriftRepair`]s by [`DriftRepaired`]. [`DriftEnd`] ends it. A receiver that wants
+//! the other way to be checked says so by its own link, with [`DriftAsk`].
 
 use serde::{Deserialize, Serialize};
 
-use super::{MAX_CACHES, MAX_LACKS, MAX_PRESENT_RUNS, MAX_SITES};
+use super::{DRIFT_BUCKETS, MAX_BATCH_RECORDS, MAX_CACHES, MAX_LACKS, MAX_PRESENT_RUNS, MAX_SITES};
 use crate::{
     bounded,
     name::{CacheName, SiteName},
@@ -15,7 +20,7 @@ use crate::{
     record::{Key, Merge, Record},
     time::Timestamp,
     vector::Vector,
-    version::{Origin, RunId},
+    version::{Origin, RunId, Version},
 };
 
 /// What decides the replication of one cache; limits don't.
@@ -197,4 +202,94 @@ pub struct DropAnswer {
     pub agreed: bool,
     /// The peer's V for the isolated site's origins.
     pub isolated_seen: Vector,
+}
+
+/// What the sender holds of a cache, in sums: see "Drift" in `WIRE.md`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct DriftSums {
+    /// The cache.
+    pub cache: CacheName,
+    /// One sum per bucket, [`DRIFT_BUCKETS`] of them.
+    #[serde(deserialize_with = "bounded::vec::<_, _, DRIFT_BUCKETS>")]
+    pub sums: Vec<u64>,
+}
+
+/// The answer to [`DriftSums`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct DriftUnequal {
+    /// The buckets in which the receiver's sums are others.
+    #[serde(deserialize_with = "bounded::vec::<_, _, DRIFT_BUCKETS>")]
+    pub buckets: Vec<u8>,
+    /// Why drift of this cache can't be told at the moment, in words; then there are no buckets.
+    pub left_out: Option<String>,
+}
+
+/// Some of what the sender holds of a cache: every record of the unequal buckets in a range of keys, without its value.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct DriftPart {
+    /// The cache.
+    pub cache: CacheName,
+    /// The sender's V at the moment at which it held these.
+    pub seen: Vector,
+    /// Of each record, the checksum of its value.
+    pub checksums: Vec<u32>,
+    /// The records, without value, context, token and node.
+    pub records: Vec<Record>,
+}
+
+/// The answer to [`DriftPart`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct DriftFound {
+    /// What the receiver should hold and does not.
+    #[serde(deserialize_with = "bounded::vec::<_, _, MAX_BATCH_RECORDS>")]
+    pub findings: Vec<DriftFinding>,
+    /// As in [`DriftUnequal`].
+    pub left_out: Option<String>,
+}
+
+/// One record that the receiver should hold and does not.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct DriftFinding {
+    /// Which of the part's records.
+    pub at: u32,
+    /// What the receiver holds of the key; the version of the record itself where the two differ in what they say.
+    pub held: Option<Version>,
+}
+
+/// Records that the receiver was found to lack, for it to take where it still lacks them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct DriftRepair {
+    /// The cache.
+    pub cache: CacheName,
+    /// The sender's V at the moment at which it held these.
+    pub seen: Vector,
+    /// The records.
+    pub records: Vec<Record>,
+}
+
+/// The answer to [`DriftRepair`], once what was taken is committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct DriftRepaired {
+    /// How many were taken.
+    pub taken: u32,
+}
+
+/// The check is done.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct DriftEnd {
+    /// The [`DriftAsk`] for which it was done; 0: for none.
+    pub ask: u64,
+    /// The one cache that it was of; else all.
+    pub cache: Option<CacheName>,
+}
+
+/// Asks the receiver to check, by its own link, whether the sender holds what the receiver does.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct DriftAsk {
+    /// Comes back with [`DriftEnd`]; counts up.
+    pub ask: u64,
+    /// This cache only.
+    pub cache: Option<CacheName>,
+    /// Whether what is lacked is to be sent.
+    pub repair: bool,
 }

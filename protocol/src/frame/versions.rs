@@ -7,7 +7,9 @@
 use crate::error::{ErrorCode, Refusal};
 
 /// The newest version of the protocol that this build speaks.
-pub const PROTOCOL_VERSION: u16 = 1;
+pub const PROTOCOL_VERSION: u16 = 2;
+/// The first version that knows the drift check between relays.
+pub const DRIFT_VERSION: u16 = 2;
 /// The oldest. It trails by one at least, so that the relays and clients of an installation can be upgraded one by one.
 pub const OLDEST_PROTOCOL_VERSION: u16 = 1;
 

@@ -5,8 +5,8 @@ use landbridge_protocol::{
     blob::Blob,
     error::ErrorCode,
     frame::{
-        DecodeError, MAX_CACHES, MAX_LACKS, MAX_PRESENT_RUNS, MAX_REQUEST_KEYS, MAX_SITES, NodeToRelay,
-        ReceiverToSender, SenderToReceiver, node, peer,
+        DRIFT_BUCKETS, DecodeError, MAX_BATCH_RECORDS, MAX_CACHES, MAX_LACKS, MAX_PRESENT_RUNS, MAX_REQUEST_KEYS,
+        MAX_SITES, NodeToRelay, ReceiverToSender, SenderToReceiver, node, peer,
     },
     name::NodeName,
     record::{Key, MAX_CONTEXT},
@@ -83,6 +83,28 @@ fn runs_of_a_batch_are_bounded() {
         let (vector, runs, records) = (Vector::new(), vec![run; count], vec![]);
         let batch = peer::Batch { after, through, vector, caught_up: false, runs, records };
         Frame::FromSender(SenderToReceiver::Batch(batch))
+    });
+}
+
+#[test]
+fn what_a_drift_check_lists_is_bounded() {
+    let cache = Draw::fixed().cache();
+    is_bounded("sums", DRIFT_BUCKETS, |count| {
+        let sums = peer::DriftSums { cache: cache.clone(), sums: vec![7; count] };
+        Frame::FromSender(SenderToReceiver::DriftSums(sums))
+    });
+    is_bounded("checksums", MAX_BATCH_RECORDS, |count| {
+        let (seen, checksums, records) = (Vector::new(), vec![7; count], vec![]);
+        let part = peer::DriftPart { cache: cache.clone(), seen, checksums, records };
+        Frame::FromSender(SenderToReceiver::DriftPart(part))
+    });
+    is_bounded("buckets", DRIFT_BUCKETS, |count| {
+        let unequal = peer::DriftUnequal { buckets: vec![7; count], left_out: None };
+        Frame::FromReceiver(ReceiverToSender::DriftUnequal(unequal))
+    });
+    is_bounded("findings", MAX_BATCH_RECORDS, |count| {
+        let findings = vec![peer::DriftFinding { at: 7, held: None }; count];
+        Frame::FromReceiver(ReceiverToSender::DriftFound(peer::DriftFound { findings, left_out: None }))
     });
 }
 

@@ -14,7 +14,9 @@ use landbridge_protocol::{
 
 use crate::{
     draw::Draw,
-    samples::{Frame, backup_part, conflicts, conflicts_asked, reload_asked, reloaded, sample},
+    samples::{
+        Frame, backup_part, conflicts, conflicts_asked, drift_asked, drift_told, reload_asked, reloaded, sample,
+    },
 };
 
 /// The request id in golden frames of nodes and operators; peers' frames have none.
@@ -80,6 +82,15 @@ fn a_reload_has_its_golden_bytes() {
     let told = Frame::FromAdmin(FromAdmin::Report(Report::Reloaded(reloaded(&mut draw))));
     let text = section("what is asked", &asked.bytes(REQUEST)) + &section("what is told", &told.bytes(REQUEST));
     compare("reload.hex", &text);
+}
+
+#[test]
+fn a_drift_check_has_its_golden_bytes() {
+    let mut draw = Draw::fixed();
+    let asked = Frame::ToAdmin(ToAdmin::Request(drift_asked(&mut draw)));
+    let told = Frame::FromAdmin(FromAdmin::Report(Report::Drift(drift_told(&mut draw))));
+    let text = section("what is asked", &asked.bytes(REQUEST)) + &section("what is told", &told.bytes(REQUEST));
+    compare("drift.hex", &text);
 }
 
 #[test]

@@ -5,8 +5,8 @@ use landbridge_protocol::{
     blob::Blob,
     error::{ErrorCode, Refusal},
     frame::{
-        DecodeError, FrameCodec, FrameKind, FromAdmin, MAX_FRAME_BYTES, NodeToRelay, RawFrame, ReceiverToSender,
-        RelayToNode, SenderToReceiver, ToAdmin, admin, node, peer,
+        DRIFT_BUCKETS, DecodeError, FrameCodec, FrameKind, FromAdmin, MAX_FRAME_BYTES, NodeToRelay, RawFrame,
+        ReceiverToSender, RelayToNode, SenderToReceiver, ToAdmin, admin, node, peer,
     },
 };
 use tokio_util::codec::Decoder;
@@ -95,7 +95,9 @@ pub(crate) fn sample(kind: FrameKind, d: &mut Draw) -> Frame {
         K::PeerHello | K::Start | K::Batch | K::Heartbeat | K::ReconcileBegin | K::ReconcileChunk | K::DropProposal => {
             Frame::FromSender(from_sender(kind, d))
         }
+        K::DriftSums | K::DriftPart | K::DriftRepair | K::DriftEnd | K::DriftAsk => Frame::FromSender(drift(kind, d)),
         K::PeerWelcome | K::Ack | K::ReconcileAck | K::DropAnswer => Frame::FromReceiver(from_receiver(kind, d)),
+        K::DriftUnequal | K::DriftFound | K::DriftRepaired => Frame::FromReceiver(from_receiver(kind, d)),
         K::AdminHello => Frame::ToAdmin(ToAdmin::Hello(admin::Hello {
             version_min: 1,
             version_max: 2,
@@ -104,12 +106,13 @@ pub(crate) fn sample(kind: FrameKind, d: &mut Draw) -> Frame {
         })),
         K::AdminRequest => {
             let peer = d.site();
-            Frame::ToAdmin(ToAdmin::Request(match d.below(6) {
+            Frame::ToAdmin(ToAdmin::Request(match d.below(7) {
                 0 => admin::Request::Status,
                 4 => admin::Request::Backup,
                 1 => admin::Request::TakeOffline { peer },
                 2 => admin::Request::BringOnline { peer },
                 5 => reload_asked(d),
+                6 => drift_asked(d),
                 _ => conflicts_asked(d),
             }))
         }
@@ -273,6 +276,27 @@ fn from_sender(kind: FrameKind, d: &mut Draw) -> SenderToReceiver {
     }
 }
 
+fn drift(kind: FrameKind, d: &mut Draw) -> SenderToReceiver {
+    use SenderToReceiver as S;
+    match kind {
+        FrameKind::DriftSums => {
+            S::DriftSums(peer::DriftSums { cache: d.cache(), sums: d.many(DRIFT_BUCKETS, Draw::number) })
+        }
+        FrameKind::DriftPart => S::DriftPart(peer::DriftPart {
+            cache: d.cache(),
+            seen: d.vector(5),
+            checksums: d.many(12, Draw::small),
+            records: d.many(12, Draw::record),
+        }),
+        FrameKind::DriftRepair => {
+            let (cache, seen) = (d.cache(), d.vector(5));
+            S::DriftRepair(peer::DriftRepair { cache, seen, records: d.many(12, Draw::record) })
+        }
+        FrameKind::DriftEnd => S::DriftEnd(peer::DriftEnd { ask: d.number(), cache: d.maybe(Draw::cache) }),
+        _ => S::DriftAsk(peer::DriftAsk { ask: d.number(), cache: d.maybe(Draw::cache), repair: d.coin() }),
+    }
+}
+
 fn from_receiver(kind: FrameKind, d: &mut Draw) -> ReceiverToSender {
     use ReceiverToSender as R;
     match kind {
@@ -283,6 +307,15 @@ fn from_receiver(kind: FrameKind, d: &mut Draw) -> ReceiverToSender {
             cursor_digest: d.number(),
         }),
         FrameKind::Ack => R::Ack(peer::Ack { through: d.through() }),
+        FrameKind::DriftUnequal => {
+            let buckets = d.many(DRIFT_BUCKETS, |d| d.small() as u8);
+            R::DriftUnequal(peer::DriftUnequal { buckets, left_out: d.maybe(Draw::text) })
+        }
+        FrameKind::DriftFound => {
+            let finding = |d: &mut Draw| peer::DriftFinding { at: d.small(), held: d.maybe(Draw::version) };
+            R::DriftFound(peer::DriftFound { findings: d.many(12, finding), left_out: d.maybe(Draw::text) })
+        }
+        FrameKind::DriftRepaired => R::DriftRepaired(peer::DriftRepaired { taken: d.small() }),
         FrameKind::ReconcileAck => R::ReconcileAck(peer::ReconcileAck { done: d.coin() }),
         _ => R::DropAnswer(peer::DropAnswer { round: d.number(), agreed: d.coin(), isolated_seen: d.vector(5) }),
     }
@@ -301,7 +334,51 @@ fn link(d: &mut Draw) -> admin::LinkReport {
         version: d.maybe(|d| d.small() as u16),
         software: d.maybe(|d| d.text()),
         differences: d.many(3, Draw::text),
+        drift: d.maybe(|d| {
+            Box::new(admin::DriftSummary {
+                checked: d.maybe(Draw::wall),
+                why_not: d.maybe(Draw::text),
+                there: d.many(3, |d| (d.cache(), d.number())),
+                here: d.many(3, |d| (d.cache(), d.number())),
+            })
+        }),
     }
+}
+
+pub(crate) fn drift_asked(d: &mut Draw) -> admin::Request {
+    admin::Request::Drift { peer: d.maybe(Draw::site), cache: d.maybe(Draw::cache), repair: d.coin(), begin: d.coin() }
+}
+
+pub(crate) fn drift_told(d: &mut Draw) -> admin::Drift {
+    let cache = |d: &mut Draw| admin::DriftCache {
+        cache: d.cache(),
+        found: d.number(),
+        repaired: d.number(),
+        left_out: d.maybe(Draw::text),
+    };
+    let record = |d: &mut Draw| admin::DriftRecord {
+        cache: d.cache(),
+        key: d.maybe(Draw::key),
+        kind: "live".into(),
+        version: d.version().to_string(),
+        holds: "older".into(),
+        held: d.maybe(|d| d.version().to_string()),
+    };
+    let side = |d: &mut Draw| admin::DriftSide {
+        asked: d.number(),
+        checked: d.maybe(Draw::wall),
+        caches: d.many(3, cache),
+        records: d.many(3, record),
+    };
+    let link = |d: &mut Draw| admin::LinkDrift {
+        peer: d.site(),
+        asked: d.number(),
+        why_not: d.maybe(Draw::text),
+        why_not_here: d.maybe(Draw::text),
+        there: side(d),
+        here: side(d),
+    };
+    admin::Drift { links: d.many(3, link) }
 }
 
 pub(crate) fn conflicts_asked(d: &mut Draw) -> admin::Request {
@@ -346,11 +423,12 @@ pub(crate) fn reloaded(d: &mut Draw) -> admin::Reloaded {
 }
 
 fn report(d: &mut Draw) -> admin::Report {
-    match d.below(7) {
+    match d.below(8) {
         0 => return admin::Report::Link(link(d)),
         4 => return admin::Report::Conflicts(conflicts(d)),
         5 => return admin::Report::Backup(backup_part(d)),
         6 => return admin::Report::Reloaded(reloaded(d)),
+        7 => return admin::Report::Drift(drift_told(d)),
         _ => {}
     }
     admin::Report::Status(Box::new(admin::Status {

@@ -10,7 +10,7 @@ use landbridge_protocol::{
     error::{ErrorCode, Refusal},
     frame::{
         FrameCodec, FromAdmin, RawFrame, ToAdmin,
-        admin::{BackupPart, Conflicts, Hello, LinkReport, Reloaded, Report, Request, Status, Welcome},
+        admin::{BackupPart, Conflicts, Drift, Hello, LinkReport, Reloaded, Report, Request, Status, Welcome},
         common_version,
     },
     name::{CacheName, SiteName},
@@ -65,6 +65,10 @@ pub trait Operated: Send + Sync + 'static {
 
     /// Reads the configuration anew, from this file or its own, and takes it over whole or not at all.
     fn reload(&self, file: Option<PathBuf>) -> impl Future<Output = Result<Reloaded, Refusal>> + Send;
+
+    /// What drift checks have found between the relay and a peer, or all of them, of a cache, or all; `begin` begins one
+    /// before, and says whether what is lacked is sent.
+    fn drift(&self, peer: Option<SiteName>, cache: Option<CacheName>, begin: Option<bool>) -> Result<Drift, Refusal>;
 
     /// Takes the link to that peer offline, or brings it online; resolves when that has been done.
     fn set_offline(&self, peer: SiteName, offline: bool) -> impl Future<Output = Result<LinkReport, Refusal>> + Send;
@@ -185,6 +189,9 @@ async fn answer<O: Operated>(
         }
         Request::Backup => back_up(operated, number, telling).await?,
         Request::Reload { file } => operated.reload(file.map(PathBuf::from)).await.map(Report::Reloaded),
+        Request::Drift { peer, cache, repair, begin } => {
+            operated.drift(peer, cache, begin.then_some(repair)).map(Report::Drift)
+        }
         Request::TakeOffline { peer } => operated.set_offline(peer, true).await.map(Report::Link),
         Request::BringOnline { peer } => operated.set_offline(peer, false).await.map(Report::Link),
     })

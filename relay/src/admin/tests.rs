@@ -34,6 +34,10 @@ impl Operated for Relay {
         unreachable!("not asked for here")
     }
 
+    fn drift(&self, _: Option<SiteName>, _: Option<CacheName>, _: Option<bool>) -> Result<Drift, Refusal> {
+        unreachable!("not asked for here")
+    }
+
     async fn set_offline(&self, peer: SiteName, offline: bool) -> Result<LinkReport, Refusal> {
         if peer != site("site2") {
             return Err(Refusal::new(ErrorCode::UnknownPeer, "no such peer"));
@@ -50,6 +54,7 @@ impl Operated for Relay {
             version: None,
             software: None,
             differences: vec![],
+            drift: None,
         })
     }
 }

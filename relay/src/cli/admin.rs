@@ -219,7 +219,21 @@ fn links(links: &[LinkReport]) {
         say!("{}: {}", link.peer, link.detail);
     }
     for link in links {
+        drift(link);
         link.differences.iter().for_each(|difference| say!("{}: configured differently: {difference}", link.peer));
+    }
+}
+
+fn drift(link: &LinkReport) {
+    let (peer, Some(drift)) = (link.peer, &link.drift) else { return };
+    drift.why_not.iter().for_each(|why| say!("{why}"));
+    for (cache, count) in drift.there.iter().filter(|(_, count)| *count > 0) {
+        say!("{peer}: drift: it lacks {count} records of {cache}; `landbridge drift {peer}` lists them");
+    }
+    for (cache, count) in drift.here.iter().filter(|(_, count)| *count > 0) {
+        say!(
+            "{peer}: drift: it holds {count} records of {cache} that are lacked here; `landbridge drift {peer}` lists them"
+        );
     }
 }
 

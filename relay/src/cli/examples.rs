@@ -44,6 +44,12 @@ pub(super) const TAKE_OFFLINE: &str = "Example:
   landbridge take-offline site2    # at site1; and take-offline site1 at site2";
 pub(super) const BRING_ONLINE: &str = "Example:
   landbridge bring-online site2";
+pub(super) const DRIFT: &str = "Examples:
+  landbridge drift                           # changes nothing
+  landbridge drift site2 --cache sessions --repair
+
+Exit status 1 where something is lacked still, or a link could not be checked. What is on its way, and what was removed, is \
+never listed. Before a repair look at the list: ops/RUNBOOK.md, \"The caches differ\".";
 pub(super) const BACKUP: &str = "Example:
   landbridge backup --dir backups/monday
 

@@ -11,6 +11,7 @@ mod check;
 mod conflicts;
 mod connect;
 pub mod demo;
+mod drift;
 mod duration;
 mod examples;
 mod export;
@@ -254,6 +255,20 @@ enum Remote {
         #[command(flatten)]
         to: Target,
     },
+    /// Compare what this site and the others hold, and show what one of them should hold and does not
+    #[command(after_help = examples::DRIFT)]
+    Drift {
+        /// With this peer only
+        peer: Option<SiteName>,
+        /// Of this cache only
+        #[arg(long, value_name = "CACHE")]
+        cache: Option<CacheName>,
+        /// Send what is lacked to the site that lacks it
+        #[arg(long)]
+        repair: bool,
+        #[command(flatten)]
+        to: Target,
+    },
     /// Back a running relay up: its log as it is at this moment
     #[command(after_help = examples::BACKUP)]
     Backup {
@@ -353,6 +368,7 @@ async fn run_remote(command: Remote) -> Result<Exit, Failure> {
         Remote::Sites(to) => admin::sites(&to).await,
         Remote::Caches(to) => admin::caches(&to).await,
         Remote::Conflicts { cache, to } => conflicts::conflicts(&to, cache).await,
+        Remote::Drift { peer, cache, repair, to } => drift::drift(&to, peer, cache, repair).await,
         Remote::Backup { dir, to } => backup::backup(&to, &dir).await,
         Remote::Nodes(to) => admin::nodes(&to).await,
         Remote::Reload { config, to } => reload::reload(&to, config.as_deref()).await,

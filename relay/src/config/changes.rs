@@ -106,7 +106,7 @@ impl Changes {
     fn of_replication(&mut self, old: &Replication, new: &Replication) {
         compare!(self, "replication", Replication, old, new;
             live max_batch_records max_batch_bytes max_batches_in_flight heartbeat_every connect_timeout backoff_min
-                backoff_max forward_after fill_wait max_clock_skew tombstone_min_age tombstone_max_age max_tombstones max_runs;
+                backoff_max forward_after fill_wait max_clock_skew drift_check_every tombstone_min_age tombstone_max_age max_tombstones max_runs;
             restart);
     }
 

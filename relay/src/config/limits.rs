@@ -134,6 +134,8 @@ settings! {
         fill_wait: Millis = secs(30), ms(0)..=days(1);
         /// How far a peer's wall clock may be off before its link is faulted.
         max_clock_skew: Millis = secs(60), ms(100)..=secs(3600);
+        /// How often a link checks whether the peer holds what this relay does; a difference is told, and mended by command.
+        drift_check_every: OrOff<Millis> = OrOff::On(secs(600)), OrOff::On(secs(1))..=OrOff::Off;
         /// Tombstones younger than this are kept also when every site has seen them.
         tombstone_min_age: Millis = secs(60), ms(0)..=days(365);
         /// Tombstones older than this are let go also when an isolated site has not; it reconciles on its return.

@@ -112,6 +112,15 @@ pub enum Command {
         /// The range and its records. The last one (`through` is `None`) ends the reconcile.
         chunk: Box<peer::ReconcileChunk>,
     },
+    /// Records of a peer that this relay was found to lack.
+    RepairDrift {
+        /// The sender.
+        peer: SiteName,
+        /// Its run.
+        run: RunId,
+        /// What it holds.
+        repair: Box<peer::DriftRepair>,
+    },
     /// The peer's link to this relay broke or was closed. Volatile.
     Lost {
         /// The peer.
@@ -154,6 +163,7 @@ impl Command {
             | Command::Heard { .. }
             | Command::Acknowledged { .. }
             | Command::Reported { .. }
+            | Command::RepairDrift { .. }
             | Command::Lost { .. }
             | Command::DropProposed { .. }
             | Command::EndRun => false,
@@ -196,6 +206,11 @@ pub enum Answer {
     ReconciledPart {
         /// The rest of the chunk.
         rest: Box<peer::ReconcileChunk>,
+    },
+    /// To [`Command::RepairDrift`].
+    DriftRepaired {
+        /// Records that were lacked still, and are held now.
+        taken: u32,
     },
     /// To [`Command::DropProposed`].
     Drop(peer::DropAnswer),

@@ -167,6 +167,7 @@ impl<'a> Group<'a> {
             Command::Reported { peer, run, seen } => self.reported(peer, run, &seen),
             Command::ReconcileBegin { peer, run, begin } => self.reconcile_begin(peer, run, begin),
             Command::ReconcileChunk { peer, run, chunk } => self.reconcile_chunk(peer, run, *chunk, read),
+            Command::RepairDrift { peer, run, repair } => self.repair_drift(peer, run, *repair, read),
             Command::Lost { peer, incoming } => self.lost(peer, incoming),
             Command::DropProposed { peer, proposal } => self.drop_proposed(peer, proposal),
             Command::DropAnswered { peer, answer } => self.drop_answered(peer, answer, read),

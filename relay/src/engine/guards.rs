@@ -92,6 +92,8 @@ guards! {
     MarkEarly,
     /// A write over a live entry keeps its birth.
     FreshBirth,
+    /// What a peer lacks is drift only where who lists it knows of all that the peer has let go.
+    DriftDropped,
 }
 
 /// The guards that hold: all of them, but in the explorer.

@@ -20,6 +20,7 @@ use super::{
     header::LogRecord,
     index_key::IndexKey,
     slot::{Slot, is_below},
+    sums::{self, Summed, Sums},
 };
 
 /// Caches that an index has at most, those included that only peers have.
@@ -44,6 +45,7 @@ struct Held {
     /// 0: none, as in a record's bytes.
     deadline: Timestamp,
     value_bytes: u32,
+    checksum: u32,
     origin: u16,
     birth_origin: u16,
     parties: Parties,
@@ -60,12 +62,15 @@ pub(crate) struct CacheIndex {
     entries: u64,
     dead: u64,
     bytes: u64,
+    sums: Sums,
 }
 
 /// What is held of all caches.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Index {
     origins: Vec<Origin>,
+    /// Of each, in the same order.
+    origin_hashes: Vec<u64>,
     numbers: BTreeMap<Origin, u16>,
     caches: BTreeMap<CacheName, CacheIndex>,
     names: Vec<CacheName>,
@@ -106,10 +111,17 @@ impl CacheIndex {
         self.keys.is_empty() && self.clear.is_none()
     }
 
-    fn count(&mut self, key: &IndexKey, held: &Held, queues: &mut Queues) {
+    /// The sum of each bucket.
+    pub(crate) fn sums(&self) -> &[u64] {
+        self.sums.as_slice()
+    }
+
+    fn count(&mut self, key: &IndexKey, held: &Held, queues: &mut Queues, origins: &[u64]) {
         if held.kind == Kind::Live {
             self.entries += 1;
             self.bytes += held.entry_bytes(key);
+            let (hash, bucket) = sums::of_key(key.as_bytes());
+            self.sums.add(bucket, held.summed(origins).hash(hash));
             if held.deadline > NO_DEADLINE {
                 queues.deadlines.insert((held.deadline, self.number, key.clone()));
             }
@@ -119,10 +131,12 @@ impl CacheIndex {
         }
     }
 
-    fn uncount(&mut self, key: &IndexKey, held: &Held, queues: &mut Queues) {
+    fn uncount(&mut self, key: &IndexKey, held: &Held, queues: &mut Queues, origins: &[u64]) {
         if held.kind == Kind::Live {
             self.entries -= 1;
             self.bytes -= held.entry_bytes(key);
+            let (hash, bucket) = sums::of_key(key.as_bytes());
+            self.sums.take(bucket, held.summed(origins).hash(hash));
             if held.deadline > NO_DEADLINE {
                 queues.deadlines.remove(&(held.deadline, self.number, key.clone()));
             }
@@ -136,6 +150,17 @@ impl CacheIndex {
 impl Held {
     fn entry_bytes(&self, key: &IndexKey) -> u64 {
         key.as_bytes().len() as u64 + u64::from(self.value_bytes)
+    }
+
+    fn summed(&self, origins: &[u64]) -> Summed {
+        Summed {
+            clock: self.clock.bits(),
+            origin: origins[self.origin as usize],
+            birth: self.birth.bits(),
+            birth_origin: origins[self.birth_origin as usize],
+            deadline: self.deadline.as_millis(),
+            checksum: self.checksum,
+        }
     }
 }
 
@@ -160,6 +185,7 @@ impl Index {
             "`Group::take_origins` and replay refuse more than MAX_ORIGINS, which leaves one for the present run",
         );
         self.origins.push(origin);
+        self.origin_hashes.push(sums::of_origin(&origin));
         self.numbers.insert(origin, number);
         number
     }
@@ -172,6 +198,7 @@ impl Index {
             birth: slot.birth.clock,
             deadline: slot.deadline.unwrap_or(NO_DEADLINE),
             value_bytes: slot.value_bytes,
+            checksum: slot.checksum,
             origin: self.number(slot.version.origin),
             birth_origin: self.number(slot.birth.origin),
             parties: slot.parties,
@@ -187,6 +214,7 @@ impl Index {
             birth: Version { clock: held.birth, origin: self.origins[held.birth_origin as usize] },
             deadline: (held.deadline > NO_DEADLINE).then_some(held.deadline),
             value_bytes: held.value_bytes,
+            checksum: held.checksum,
             stands_from: held.stands_from,
             parties: held.parties,
         }
@@ -201,7 +229,8 @@ impl Index {
         let number = u16::try_from(self.names.len()).unwrap_or(u16::MAX);
         self.names.push(name.clone());
         let keys = BTreeMap::new();
-        let cache = CacheIndex { number, merge, clear: None, keys, entries: 0, dead: 0, bytes: 0 };
+        let sums = Sums::default();
+        let cache = CacheIndex { number, merge, clear: None, keys, entries: 0, dead: 0, bytes: 0, sums };
         self.caches.insert(name.clone(), cache);
     }
 
@@ -255,9 +284,9 @@ impl Index {
         let old = at.keys.insert(key.clone(), held);
         // Before the new one is counted: both may have the same deadline.
         if let Some(old) = &old {
-            at.uncount(&key, old, &mut self.queues);
+            at.uncount(&key, old, &mut self.queues, &self.origin_hashes);
         }
-        at.count(&key, &held, &mut self.queues);
+        at.count(&key, &held, &mut self.queues, &self.origin_hashes);
         old.map(|old| old.sequence)
     }
 
@@ -291,14 +320,17 @@ impl Index {
     pub(crate) fn remove(&mut self, cache: &CacheName, key: &Key) -> Option<Sequence> {
         let at = self.caches.get_mut(cache)?;
         let (key, held) = at.keys.remove_entry(&IndexKey::of(key.as_bytes()))?;
-        at.uncount(&key, &held, &mut self.queues);
+        at.uncount(&key, &held, &mut self.queues, &self.origin_hashes);
         Some(held.sequence)
     }
 
     /// Sets a cache's clear record and takes away all below its floor; tells where what was held lies.
     pub(crate) fn clear(&mut self, cache: &CacheName, clear: Slot) -> Vec<Sequence> {
         let Some(at) = self.caches.get_mut(cache) else { return Vec::new() };
-        let earlier = at.clear.replace(clear).map(|earlier| earlier.sequence);
+        let earlier = at.clear.replace(clear);
+        earlier.iter().for_each(|earlier| at.sums.take(0, sums::of_clear(&earlier.version)));
+        at.sums.add(0, sums::of_clear(&clear.version));
+        let earlier = earlier.map(|earlier| earlier.sequence);
         let merge = at.merge;
         let below: Vec<Key> = self.below(cache, merge, &clear.version).map(|(key, _)| key).collect();
         let below = below.iter().filter_map(|key| self.remove(cache, key));

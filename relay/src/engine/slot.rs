@@ -28,6 +28,8 @@ pub struct Slot {
     pub deadline: Option<Timestamp>,
     /// Bytes of its value.
     pub value_bytes: u32,
+    /// Checksum of its value.
+    pub checksum: u32,
     /// The oldest position that it stands for: its own, or that of what it superseded here and a peer may lack.
     pub stands_from: Sequence,
     /// How its context is found.
@@ -43,6 +45,7 @@ impl Slot {
             version: record.version,
             birth: record.birth,
             deadline: record.deadline,
+            checksum: record.checksum(),
             value_bytes: u32::try_from(record.value.len()).unwrap_or(u32::MAX),
             stands_from,
             parties: if record.context.is_empty() { Parties::NONE } else { Parties::LOGGED },

@@ -87,6 +87,11 @@ fn links(out: &mut String, status: &Status) -> fmt::Result {
     }
     writeln!(out, "</table>")?;
     for link in &status.links {
+        let drift = link.drift.iter().flat_map(|drift| drift.there.iter().chain(&drift.here));
+        let lacked: u64 = drift.map(|(_, count)| count).sum();
+        if lacked > 0 {
+            writeln!(out, "<p class=bad>{}: drift: {lacked} records are lacked</p>", Text(link.peer.as_str()))?;
+        }
         for difference in &link.differences {
             writeln!(out, "<p class=bad>{}: {}</p>", Text(link.peer.as_str()), Text(difference))?;
         }

@@ -9,8 +9,11 @@ use std::{
 
 use landbridge_protocol::{
     error::{ErrorCode, Refusal},
-    frame::{admin::LinkReport, node::View},
-    name::SiteName,
+    frame::{
+        admin::{Drift, LinkReport},
+        node::View,
+    },
+    name::{CacheName, SiteName},
 };
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -233,6 +236,22 @@ impl Links {
         self.0.peers().iter().map(|peer| self.report(peer)).collect()
     }
 
+    /// What drift checks have found between this relay and a peer, or all; `begin` begins one before.
+    pub fn drift(
+        &self,
+        peer: Option<SiteName>,
+        cache: Option<&CacheName>,
+        begin: Option<bool>,
+    ) -> Result<Drift, Refusal> {
+        let peers = peer.map_or_else(|| Ok(self.0.peers()), |site| self.known(site).map(|peer| vec![peer]))?;
+        if let Some(repair) = begin {
+            for peer in &peers {
+                peer.check_drift(cache.cloned(), repair, &self.0.store, self.0.clock.now());
+            }
+        }
+        Ok(Drift { links: peers.iter().map(|peer| peer.drift(&self.0.view)).collect() })
+    }
+
     /// Who streams with this relay both ways, now and as it changes.
     pub fn view(&self) -> watch::Receiver<View> {
         self.0.view.subscribe()
@@ -247,15 +266,19 @@ impl Links {
     }
 
     fn set_offline(&self, site: SiteName, offline: bool) -> Result<LinkReport, Refusal> {
-        let peer = self.0.peer(site).ok_or_else(|| {
+        let peer = self.known(site)?;
+        peer.set_offline(offline, &self.0.store, self.0.clock.now());
+        tracing::info!(peer = %site, "link {}", if offline { "taken offline" } else { "brought online" });
+        Ok(self.report(&peer))
+    }
+
+    fn known(&self, site: SiteName) -> Result<Arc<Peer>, Refusal> {
+        self.0.peer(site).ok_or_else(|| {
             let peers = self.0.peers();
             let there: Vec<&str> = peers.iter().map(|peer| peer.site.as_str()).collect();
             let Refusal { message, .. } = unknown(site);
             Refusal::new(ErrorCode::UnknownPeer, format!("{message}; there is {}", there.join(", ")))
-        })?;
-        peer.set_offline(offline, &self.0.store, self.0.clock.now());
-        tracing::info!(peer = %site, "link {}", if offline { "taken offline" } else { "brought online" });
-        Ok(self.report(&peer))
+        })
     }
 
     fn report(&self, peer: &Peer) -> LinkReport {

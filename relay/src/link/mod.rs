@@ -14,6 +14,7 @@
 //! nodes and sessions, which only watch the view.
 
 mod dial;
+mod drift;
 mod links;
 mod peer;
 mod pipeline;

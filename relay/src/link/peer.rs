@@ -12,6 +12,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    drift::Drift,
     links::{PeerOptions, Shared},
     view::RelayView,
 };
@@ -39,6 +40,8 @@ pub(super) struct Peer {
     removed: CancellationToken,
     /// The differences of configuration that were told last.
     differences: Mutex<Vec<String>>,
+    /// What drift checks have found.
+    pub(super) drift: Drift,
 }
 
 impl Peer {
@@ -55,6 +58,7 @@ impl Peer {
             generation: watch::Sender::new(0),
             removed: CancellationToken::new(),
             differences: Mutex::default(),
+            drift: Drift::default(),
         }
     }
 
@@ -179,7 +183,7 @@ impl Peer {
 
     /// The link for `status`.
     pub(super) fn report(&self, store: &Store, view: &RelayView, clock: &dyn Clock) -> LinkReport {
-        let now = clock.now();
+        let (now, drift) = (clock.now(), Some(Box::new(self.drift_summary())));
         let sender = self.sender();
         let (report, skew_ms, differences) = store.view(|replica| {
             let skew_ms = replica.report(&self.site).and_then(|report| report.skew_ms);
@@ -198,7 +202,13 @@ impl Peer {
             version,
             software,
             differences,
+            drift,
         }
+    }
+
+    /// Looks at the sender.
+    pub(super) fn with_sender<R>(&self, look: impl FnOnce(&Sender) -> R) -> R {
+        look(&self.sender())
     }
 
     fn sender(&self) -> MutexGuard<'_, Sender> {

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     engine::{
         command::{Command, Decided, Published},
-        link::{SenderInput, SenderOutput, State},
+        link::{DriftAnswer, SenderInput, SenderOutput, State},
     },
     store::Store,
     transport::{QueueClosed, close_in_order},
@@ -47,10 +47,12 @@ pub(super) async fn run(shared: Arc<Shared>, peer: Arc<Peer>) {
         stuck_since: None,
         told: "",
         told_reason: String::new(),
+        checked: None,
     };
     loop {
         link.carry_out().await;
         link.tell_state();
+        link.tell_drift();
         match link.next().await {
             Happened::Stop => break,
             happened => link.take_in(happened),
@@ -79,6 +81,8 @@ struct Sending {
     told: &'static str,
     /// What was last said to be wrong, since the link last streamed.
     told_reason: String,
+    /// When the drift check was done whose end was told last.
+    checked: Option<Timestamp>,
 }
 
 enum Happened {
@@ -248,8 +252,18 @@ impl Sending {
             Ok(ReceiverToSender::Heartbeat(heartbeat)) => SenderInput::Heartbeat(heartbeat),
             Ok(ReceiverToSender::ReconcileAck(ack)) => SenderInput::ReconcileAck { done: ack.done },
             Ok(ReceiverToSender::DropAnswer(answer)) => SenderInput::DropAnswer(answer),
+            Ok(ReceiverToSender::DriftUnequal(unequal)) => SenderInput::Drift(DriftAnswer::Unequal(unequal)),
+            Ok(ReceiverToSender::DriftFound(found)) => SenderInput::Drift(DriftAnswer::Found(found)),
+            Ok(ReceiverToSender::DriftRepaired(repaired)) => SenderInput::Drift(DriftAnswer::Repaired(repaired)),
             Ok(ReceiverToSender::Refused(refusal)) => SenderInput::Refused(refusal),
             Err(error) => SenderInput::Lost(error.to_string()),
+        }
+    }
+
+    fn tell_drift(&mut self) {
+        let checked = self.peer.with_sender(|sender| sender.drift_report().checked);
+        if std::mem::replace(&mut self.checked, checked) != checked {
+            self.peer.tell_drift();
         }
     }
 

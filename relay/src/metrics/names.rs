@@ -115,6 +115,10 @@ metrics! {
         "Age of the oldest change that a peer has not acknowledged, by peer.";
     SKEW = "landbridge_link_skew_seconds", Kind::Gauge, Seconds,
         "A peer's wall clock less this relay's, as last heard, by peer.";
+    DRIFT = "landbridge_link_drift_entries", Kind::Gauge, Count,
+        "Records that one side of a link should hold and does not, by the last drift check, by peer, cache and the side that lacks them (there: the peer; here: this relay).";
+    DRIFT_CHECKED = "landbridge_link_drift_checked_timestamp_seconds", Kind::Gauge, Seconds,
+        "When a drift check of what a peer holds was last done, in seconds since 1970, by peer.";
     DIFFERENCES = "landbridge_configuration_differences", Kind::Gauge, Count,
         "In how much a peer's configuration differs from this relay's where it must be equal, by peer.";
     CERTIFICATE_ENDS = "landbridge_certificate_expiry_timestamp_seconds", Kind::Gauge, Seconds,

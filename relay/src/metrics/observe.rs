@@ -57,11 +57,18 @@ impl Metrics {
             }
         }
         for gone in seen.peers.iter().filter(|gone| !status.links.iter().any(|link| link.peer == **gone)) {
-            for metric in [names::LAG_CHANGES, names::LAG_SECONDS, names::SKEW, names::DIFFERENCES] {
+            for metric in
+                [names::LAG_CHANGES, names::LAG_SECONDS, names::SKEW, names::DIFFERENCES, names::DRIFT_CHECKED]
+            {
                 self.gauge(metric, vec![of_peer(*gone)]).set(0.0);
             }
             for state in LINK_STATES {
                 self.gauge(names::LINK_STATE, vec![of_peer(*gone), label("state", state)]).set(0.0);
+            }
+            for cache in &seen.caches {
+                for side in ["there", "here"] {
+                    self.gauge(names::DRIFT, vec![of_peer(*gone), of_cache(cache), label("side", side)]).set(0.0);
+                }
             }
         }
         *seen = Seen {
@@ -75,6 +82,17 @@ impl Metrics {
         self.gauge(names::LAG_CHANGES, labels()).set(link.lag_changes as f64);
         self.gauge(names::LAG_SECONDS, labels()).set(link.lag_seconds);
         self.gauge(names::DIFFERENCES, labels()).set(link.differences.len() as f64);
+        if let Some(drift) = &link.drift {
+            for (side, lacked) in [("there", &drift.there), ("here", &drift.here)] {
+                for (cache, records) in lacked {
+                    let labels = vec![of_peer(link.peer), of_cache(cache), label("side", side)];
+                    self.gauge(names::DRIFT, labels).set(*records as f64);
+                }
+            }
+            if let Some(checked) = drift.checked {
+                self.gauge(names::DRIFT_CHECKED, labels()).set((checked.as_millis() / 1000) as f64);
+            }
+        }
         if let Some(skew_ms) = link.skew_ms {
             self.gauge(names::SKEW, labels()).set(skew_ms as f64 / 1000.0);
         }
@@ -99,7 +117,7 @@ pub(crate) mod tests {
 
     use landbridge_protocol::{
         error::{ErrorCode, Refusal},
-        frame::admin::{CacheReport, SessionReport},
+        frame::admin::{CacheReport, DriftSummary, SessionReport},
         name::{CacheName, NodeName, SiteName},
     };
 
@@ -147,6 +165,12 @@ pub(crate) mod tests {
                 version: Some(1),
                 software: Some("landbridge 0.1.0".into()),
                 differences: vec!["cache a: merge is latest here".into()],
+                drift: Some(Box::new(DriftSummary {
+                    checked: Some(landbridge_protocol::time::Timestamp::from_millis(1_790_000_000_999)),
+                    why_not: None,
+                    there: vec![(CacheName::new("sessions").unwrap(), 3)],
+                    here: vec![(CacheName::new("sessions").unwrap(), 0)],
+                })),
             }],
             caches: vec![CacheReport {
                 name: CacheName::new("sessions").unwrap(),

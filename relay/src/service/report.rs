@@ -5,7 +5,9 @@ use std::{fmt, path::PathBuf, sync::Arc};
 use landbridge_protocol::{
     blob::Blob,
     error::{ErrorCode, Refusal},
-    frame::admin::{BackupPart, CacheReport, ConflictRecord, ConflictReport, Conflicts, LinkReport, Reloaded, Status},
+    frame::admin::{
+        BackupPart, CacheReport, ConflictRecord, ConflictReport, Conflicts, Drift, LinkReport, Reloaded, Status,
+    },
     name::{CacheName, SiteName},
     record::{Kind, Record},
     time::Timestamp,
@@ -112,6 +114,13 @@ impl Operated for Reporter {
 
     async fn reload(&self, file: Option<PathBuf>) -> Result<Reloaded, Refusal> {
         self.reloading.reload(file).await
+    }
+
+    fn drift(&self, peer: Option<SiteName>, cache: Option<CacheName>, begin: Option<bool>) -> Result<Drift, Refusal> {
+        if let Some(cache) = &cache {
+            self.stock.terms.borrow().cache(cache)?;
+        }
+        self.links.drift(peer, cache.as_ref(), begin)
     }
 
     async fn set_offline(&self, peer: SiteName, offline: bool) -> Result<LinkReport, Refusal> {

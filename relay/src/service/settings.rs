@@ -79,6 +79,7 @@ pub(super) fn sender(config: &RelayConfig) -> SenderConfig {
         batch_records: replication.max_batch_records,
         heartbeat_every: replication.heartbeat_every,
         silence: config.limits.idle_timeout,
+        drift_check_every: replication.drift_check_every.on(),
         backoff: Backoff { first: replication.backoff_min, cap: replication.backoff_max },
         ..SenderConfig::default()
     }

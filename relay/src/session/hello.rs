@@ -79,7 +79,8 @@ mod tests {
 
     #[test]
     fn each_fault_has_its_own_code_and_the_version_comes_first() {
-        let newer = Hello { version_min: 2, version_max: 3, site: site("site2"), ..hello() };
+        let beyond = PROTOCOL_VERSION + 1;
+        let newer = Hello { version_min: beyond, version_max: beyond, site: site("site2"), ..hello() };
         assert_eq!(refused(&newer, only("node11")), ErrorCode::VersionTooNew);
         assert_eq!(refused(&Hello { version_min: 0, version_max: 0, ..hello() }, anybody), ErrorCode::VersionTooNew);
         assert_eq!(refused(&Hello { version_min: 2, ..hello() }, anybody), ErrorCode::Malformed);

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use landbridge_protocol::frame::SenderToReceiver;
-use landbridge_relay::engine::command::Command;
+use landbridge_relay::engine::{command::Command, link::State};
 
 use super::{
     check::show,
@@ -50,6 +50,10 @@ pub enum Action {
     Pass,
     /// A cache that was local begins to replicate.
     Widen(usize),
+    /// A log loses what it holds of a key, and the relay is killed and starts again.
+    Lose(usize, usize),
+    /// A link checks whether the receiver holds what the sender does, and mends it.
+    Check(usize, usize),
 }
 
 /// As it prints: `Put(0,0)`.
@@ -70,6 +74,8 @@ impl FromStr for Action {
             ("Hear", &[from, to]) => Self::Hear(from, to),
             ("Break", &[from, to]) => Self::Break(from, to),
             ("Cut", &[from, to]) => Self::Cut(from, to),
+            ("Lose", &[site, key]) => Self::Lose(site, key),
+            ("Check", &[from, to]) => Self::Check(from, to),
             ("Clear", &[site]) => Self::Clear(site),
             ("Housekeep", &[site]) => Self::Housekeep(site),
             ("Isolate", &[site]) => Self::Isolate(site),
@@ -101,6 +107,9 @@ impl World {
         for site in 0..self.sites.len() {
             let ready = self.sites[site].replica.ready(self.now);
             for k in (0..s.keys).filter(|k| self.shares(site, *k)) {
+                if spent.losses < s.losses && self.may_lose(site, k) {
+                    out.push(Action::Lose(site, k));
+                }
                 if self.known.puts < s.writes && ready {
                     out.push(Action::Put(site, k));
                 }
@@ -127,6 +136,9 @@ impl World {
             }
             if !self.is_cut(from, to) && spent.cuts < s.cuts {
                 out.push(Action::Cut(from, to));
+            }
+            if spent.checks < s.checks && matches!(self.link(from, to).sender.state(), State::Streaming(_)) {
+                out.push(Action::Check(from, to));
             }
             if wire.open && spent.breaks < s.breaks {
                 out.push(Action::Break(from, to));
@@ -169,7 +181,8 @@ impl World {
     /// Lets it happen.
     pub fn act(&mut self, action: Action) {
         let before = self.clone();
-        let Spent { restarts, tails, wipes, breaks, isolations, passes, clears, cuts, widenings } = &mut self.spent;
+        let Spent { restarts, tails, wipes, breaks, isolations, passes, clears, cuts, widenings, losses, checks } =
+            &mut self.spent;
         match action {
             Action::Put(site, k) => self.put(site, k),
             Action::Remove(site, k) => self.remove(site, k),
@@ -223,11 +236,20 @@ impl World {
                 *widenings += 1;
                 self.widen(site);
             }
+            Action::Lose(site, k) => {
+                *losses += 1;
+                self.lose(site, k);
+            }
+            Action::Check(from, to) => {
+                *checks += 1;
+                self.check_drift(from, to);
+            }
             Action::Pass => {
                 *passes += 1;
                 self.pass(self.scenario.pass);
             }
         }
+        self.no_drift(&before);
         self.hush(Some(&before));
     }
 
@@ -251,7 +273,9 @@ impl World {
                 let frames = link.wire.there.iter().map(|flying| brief(&flying.frame));
                 format!("{action:?}: flying [{}]", frames.collect::<Vec<_>>().join(" "))
             }
-            Action::Deliver(_, to) | Action::Hear(to, _) => format!("{action:?}: {}", state(to)),
+            Action::Deliver(_, to) | Action::Hear(to, _) | Action::Check(_, to) | Action::Lose(to, _) => {
+                format!("{action:?}: {}", state(to))
+            }
             Action::Housekeep(site)
             | Action::Clear(site)
             | Action::Restart(site)

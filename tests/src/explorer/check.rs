@@ -130,7 +130,11 @@ impl World {
 
     /// What is wrong with a world in which nothing more happens by itself at this time, whoever is cut from whom.
     pub fn stands(&self, settled: &mut Prints) -> Option<String> {
-        if self.scenario.is_timed() { self.settles(Absent::AsCut, settled) } else { self.judge(true) }
+        if self.scenario.is_timed() || self.scenario.losses > 0 {
+            self.settles(Absent::AsCut, settled)
+        } else {
+            self.judge(true)
+        }
     }
 
     fn without(&self, absent: Absent) -> Self {
@@ -160,6 +164,7 @@ impl World {
         };
         let mut passes = if self.scenario.is_timed() { PASSES } else { 0 };
         let mut way = Vec::new();
+        let mut checked = self.scenario.losses == 0;
         loop {
             let print = super::print::print(&world, salt + 1_000 * passes as u64);
             if settled.contains(print) {
@@ -176,6 +181,16 @@ impl World {
                 if let Some(why) = fault {
                     return Some(format!("{why} while settling"));
                 }
+                continue;
+            }
+            if !checked {
+                checked = true;
+                world
+                    .pairs()
+                    .filter(|(from, to)| !world.is_cut(*from, *to))
+                    .collect::<Vec<_>>()
+                    .into_iter()
+                    .for_each(|(from, to)| world.check_drift(from, to));
                 continue;
             }
             if passes == 0 {

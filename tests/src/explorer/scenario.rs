@@ -52,6 +52,10 @@ pub struct Scenario {
     pub local: Option<usize>,
     /// Reconfigurations by which it begins to replicate there.
     pub widenings: u8,
+    /// Records that a log loses without a word.
+    pub losses: u8,
+    /// Drift checks at any moment, with a repair; where records are lost, there is one of each link at the end as well.
+    pub checks: u8,
     /// Whether what is said of a forced drop flies until it is delivered, and may be lost.
     pub slow_words: bool,
     /// Whether the others must agree also without any one site, or any one link.
@@ -91,6 +95,8 @@ impl Scenario {
             cuts: 0,
             local: None,
             widenings: 0,
+            losses: 0,
+            checks: 0,
             slow_words: false,
             one_dead: false,
             begin: "",

@@ -76,6 +76,17 @@ pub fn scenarios() -> Vec<Scenario> {
             ..forced(three())
         },
         Scenario { name: "wins3-tail", writes: 1, tails: 1, ..wins3() },
+        // Records that are lost without a word, and drift checks at any moment.
+        Scenario { name: "drift", losses: 1, checks: 1, ..two() },
+        Scenario { name: "drift-keys", keys: 2, batch: 4, losses: 1, checks: 1, ..two() },
+        Scenario { name: "drift-wins", removes: 2, losses: 1, checks: 1, ..wins() },
+        Scenario { name: "drift-clear", clears: 1, losses: 1, checks: 1, ..two() },
+        Scenario { name: "drift-checks", checks: 2, breaks: 1, restarts: 1, ..two() },
+        Scenario { name: "drift-forced", removes: 2, checks: 2, ..forced(two()) },
+        Scenario { name: "drift-dropped", removes: 1, checks: 2, begin: GONE, ..forced(two()) },
+        Scenario { name: "drift-three", writes: 1, losses: 1, checks: 1, ..three() },
+        Scenario { name: "drift-wins3", writes: 1, losses: 1, checks: 1, ..wins3() },
+        Scenario { name: "drift-three-forced", writes: 1, checks: 2, ..forced(three()) },
         // Clears.
         Scenario { name: "clear", writes: 2, clears: 2, ..two() },
         Scenario { name: "clear-keys", keys: 2, clears: 1, ..two() },
@@ -225,6 +236,7 @@ pub const MUTATIONS: &[(Guard, &str, &str)] = &[
     (Guard::MarkForced, "wins-expiry-outage", ""),
     (Guard::MarkEarly, "wins-expiry-outage", ""),
     (Guard::FreshBirth, "wins", ""),
+    (Guard::DriftDropped, "drift-dropped", ""),
 ];
 
 /// Without these alone nothing was found to break: see `relay/ARCHITECTURE.md` for why.
@@ -253,6 +265,9 @@ const WIPED: &str = "Remove(1,0) Poll(1,0) Deliver(1,0) Poll(0,1) Deliver(0,1) I
 
 /// An entry is known to both; then they are cut, and the second refreshes it.
 const OUTAGE: &str = "Put(0,0) Poll(0,1) Deliver(0,1) Poll(1,0) Deliver(1,0) Isolate(0) Pass Put(1,0)";
+
+/// An entry is known to both; while they are cut, the second removes it and lets the tombstone go.
+const GONE: &str = "Put(0,0) Poll(0,1) Deliver(0,1) Poll(1,0) Deliver(1,0) Isolate(0) Remove(1,0) Housekeep(1) Mend";
 
 /// An entry is known to both; while they are cut, the first removes it and lets the tombstone go, and both put the other
 /// key.

@@ -136,6 +136,15 @@ impl Site {
         }
     }
 
+    /// The log has no record there any more.
+    pub fn lose(&mut self, sequence: Sequence) {
+        for kept in &mut self.log.0 {
+            if kept.commit.records.iter().any(|(at, _)| *at == sequence) {
+                Arc::make_mut(&mut kept.commit).records.retain(|(at, _)| *at != sequence);
+            }
+        }
+    }
+
     /// The run ends, and the next begins on the first `commits` of the log.
     pub fn restart(&mut self, commits: usize, now: Timestamp) {
         self.idle.set(None);

@@ -47,8 +47,11 @@ fn draw(world: &World, haste: u64, random: &mut Random) -> Action {
         let rare = match action {
             Action::Poll(..) | Action::Deliver(..) | Action::Hear(..) => haste,
             Action::Put(..) | Action::Remove(..) | Action::Clear(_) | Action::Isolate(_) | Action::Housekeep(_) => 2,
-            Action::Break(..) | Action::Cut(..) | Action::Mend | Action::Pass | Action::Save(_) => 4,
+            Action::Check(..) | Action::Break(..) | Action::Cut(..) | Action::Mend | Action::Pass | Action::Save(_) => {
+                4
+            }
             Action::Restart(_) | Action::Stop(_) | Action::LoseTail(_) | Action::Wipe(_) | Action::Widen(_) => 5,
+            Action::Lose(..) => 5,
         };
         if random.below(rare + 1) == 0 {
             return action;

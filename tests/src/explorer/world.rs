@@ -1,5 +1,6 @@
 //! Sites and links, and what can happen to them. The shell around the engine, with every step at will.
 
+mod drift;
 mod quiet;
 mod wires;
 
@@ -9,7 +10,7 @@ use bytes::Bytes;
 use landbridge_protocol::{
     error::Refusal,
     frame::{
-        ReceiverToSender, SenderToReceiver,
+        PROTOCOL_VERSION, ReceiverToSender, SenderToReceiver,
         node::{Operation, Write},
         peer,
     },
@@ -21,8 +22,8 @@ use landbridge_protocol::{
 };
 use landbridge_relay::engine::{
     command::{Answer, Command, Decided},
-    guards::Guards,
-    link::{Sender, SenderInput, SenderOutput, State},
+    guards::{Guard, Guards},
+    link::{DriftAnswer, Sender, SenderInput, SenderOutput, State},
     replica::{CacheConfig, ReplicaConfig, Replicate},
     slot::Slot,
 };
@@ -91,6 +92,10 @@ pub struct Spent {
     pub cuts: u8,
     /// Reconfigurations.
     pub widenings: u8,
+    /// Records that a log has lost.
+    pub losses: u8,
+    /// Drift checks.
+    pub checks: u8,
 }
 
 /// The cache of the world.
@@ -239,7 +244,8 @@ impl World {
     /// A node removes.
     pub fn remove(&mut self, site: usize, k: usize) {
         let live = self.live(site, k);
-        let mut knew = self.seen_of(site, k);
+        // Where a log has lost something V says more than a node can know.
+        let mut knew = if self.spent.losses == 0 { self.seen_of(site, k) } else { Vector::new() };
         if let Some(life) = live.map(|slot| self.life(site, &slot)) {
             knew.raise(life.origin, life.clock);
         }

@@ -23,8 +23,8 @@ path"#,
     ),
     edit(
         "protocol/src/frame/versions.rs",
-        "pub const PROTOCOL_VERSION: u16 = 1;",
         "pub const PROTOCOL_VERSION: u16 = 2;",
+        "pub const PROTOCOL_VERSION: u16 = 3;",
     ),
     edit(
         "protocol/src/frame/kind.rs",
@@ -50,7 +50,7 @@ path"#,
 ",
         r"    DropProposal = 0x0207;
     /// New: words from relay to relay.
-    Greeting = 0x0208;
+    Greeting = 0x02f0;
 ",
     ),
     edit(
@@ -178,7 +178,7 @@ path"#,
 ",
         r#"    pub(crate) async fn request(&self, request: Request) -> Result<Reply, Failure> {
         let request = match request {
-            Request::Get(of) if self.version >= 2 => Request::Peek((of, "here".to_owned())),
+            Request::Get(of) if self.version >= 3 => Request::Peek((of, "here".to_owned())),
             request => request,
         };
 "#,
@@ -306,11 +306,11 @@ path"#,
 ",
     ),
     edit(
-        "relay/src/engine/link/sender.rs",
+        "relay/src/engine/link/sender/handshake.rs",
         r"        self.out.push_back(send(SenderToReceiver::Start(Start { after })));
 ",
         r#"        self.out.push_back(send(SenderToReceiver::Start(Start { after })));
-        if self.spoken.as_ref().is_some_and(|(version, _)| *version >= 2) {
+        if self.spoken.as_ref().is_some_and(|(version, _)| *version >= 3) {
             self.out.push_back(send(SenderToReceiver::Greeting("good day".to_owned())));
         }
 "#,

@@ -39,7 +39,7 @@ impl Stream {
         let records = match self.reading.take()? {
             Reading::Onward if read.after == self.read => self.onward(read, config, replica, now),
             Reading::Withheld => self.pass_on(&read, config, replica, now),
-            Reading::Onward => Vec::new(),
+            Reading::Onward | Reading::Lacked => Vec::new(),
         };
         self.batch(records, replica)
     }

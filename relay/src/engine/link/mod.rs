@@ -28,8 +28,8 @@ use landbridge_protocol::{
     time::{Millis, Timestamp},
 };
 
-pub use self::sender::{Sender, State};
-use super::{command::Command, command::Decided};
+pub use self::sender::{DriftAnswer, Sender, State};
+use super::{command::Command, command::Decided, drift::DriftOrder};
 pub use super::{
     header::LogRead,
     outage::{Backoff, OfflinePolicy},
@@ -54,6 +54,8 @@ pub struct SenderConfig {
     pub offline_policy: Option<OfflinePolicy>,
     /// Bytes a second at most, in batches and reconciles; `None`: no limit.
     pub max_bytes_per_second: Option<u64>,
+    /// How often the link checks by itself whether the peer holds what this relay does; `None`: never.
+    pub drift_check_every: Option<Millis>,
     /// Name and version of the software, said in the handshake.
     pub software: String,
 }
@@ -69,6 +71,7 @@ impl Default for SenderConfig {
             backoff: Backoff { first: Millis::new(100), cap: Millis::from_secs(10) },
             offline_policy: None,
             max_bytes_per_second: None,
+            drift_check_every: None,
             software: concat!("landbridge ", env!("CARGO_PKG_VERSION")).to_owned(),
         }
     }
@@ -96,6 +99,10 @@ pub enum SenderInput {
     },
     /// See above.
     DropAnswer(peer::DropAnswer),
+    /// See above: to a question of the drift check.
+    Drift(DriftAnswer),
+    /// A drift check is wanted.
+    CheckDrift(DriftOrder),
     /// See above; the peer ends the stream with it.
     Refused(Refusal),
     /// Answers [`SenderOutput::ReadLog`].

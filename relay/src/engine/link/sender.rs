@@ -2,7 +2,9 @@
 
 mod clocks;
 mod configure;
+mod drift;
 mod giving_up;
+mod handshake;
 mod hurry;
 mod report;
 
@@ -14,8 +16,8 @@ use std::{
 use landbridge_protocol::{
     error::{ErrorCode, Refusal},
     frame::{
-        SenderToReceiver, check_version,
-        peer::{Ack, Hello, Start, Welcome},
+        SenderToReceiver,
+        peer::{Ack, Welcome},
     },
     name::SiteName,
     position::Through,
@@ -24,6 +26,8 @@ use landbridge_protocol::{
     version::Origin,
 };
 
+use self::drift::Drift;
+pub use self::drift::DriftAnswer;
 use super::{
     CommandToWriter, SenderConfig, SenderInput, SenderOutput, batch::written_at, offset_ms, pace::Pace, stream::Stream,
     transfer::Transfer,
@@ -126,6 +130,7 @@ pub struct Sender {
     owed: u32,
     /// The protocol version and the software of the last welcome.
     spoken: Option<(u16, String)>,
+    drift: Drift,
     out: VecDeque<SenderOutput>,
 }
 
@@ -139,7 +144,7 @@ impl Hash for Streaming {
 /// Of what decides what is sent: not of failures so far, nor of what the lag is told by.
 impl Hash for Sender {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        (self.peer, &self.state, self.owed).hash(state);
+        (self.peer, &self.state, self.owed, &self.drift).hash(state);
     }
 }
 
@@ -149,8 +154,8 @@ impl Sender {
         let state = State::Waiting { until: Timestamp::ZERO, reason: String::new() };
         let pace = Pace::new(config.max_bytes_per_second);
         config.batch_bytes = pace.batch_bytes(config.batch_bytes);
-        let (outage, lag, out) = (Outage::new(seed), Lag::default(), VecDeque::new());
-        Self { peer, config, state, outage, pace, paced: None, lag, owed: 0, spoken: None, out }
+        let (outage, lag, drift, out) = (Outage::new(seed), Lag::default(), Drift::default(), VecDeque::new());
+        Self { peer, config, state, outage, pace, paced: None, lag, owed: 0, spoken: None, drift, out }
     }
 
     /// The peer's site.
@@ -183,6 +188,8 @@ impl Sender {
             SenderInput::Ack(ack) => self.acknowledged(ack, now),
             SenderInput::Heartbeat(heartbeat) => self.beat_answered(&heartbeat, replica, now),
             SenderInput::ReconcileAck { done } => self.reconciled(done, now),
+            SenderInput::Drift(answer) => self.drift_answered(answer, now),
+            SenderInput::CheckDrift(order) => self.check_drift(order),
             SenderInput::DropAnswer(answer) => {
                 if self.open_stream().is_some() {
                     self.command(Command::DropAnswered { peer: self.peer, answer });
@@ -204,6 +211,8 @@ impl Sender {
                     && open.streaming.generation == replica.generation()
                 {
                     self.out.extend(open.transfer.chunk(records).map(send));
+                } else {
+                    self.drift_read(records, replica);
                 }
             }
             SenderInput::Decided(decided) => {
@@ -258,7 +267,7 @@ impl Sender {
     fn beat_deadline(&self, open: &Streaming) -> Timestamp {
         let beat = open.beat.map_or(Timestamp::ZERO, |last| last.after(self.config.heartbeat_every));
         let earliest = beat.min(open.heard.after(self.config.silence));
-        [open.due, self.paced].into_iter().flatten().fold(earliest, Timestamp::min)
+        [open.due, self.paced, self.drift.deadline()].into_iter().flatten().fold(earliest, Timestamp::min)
     }
 
     fn open_stream(&mut self) -> Option<&mut Streaming> {
@@ -276,6 +285,7 @@ impl Sender {
 
     /// Leaves the stream, whatever was still to be sent on it.
     fn hang_up(&mut self) {
+        self.drift.interrupted();
         self.out.retain(|output| matches!(output, SenderOutput::Command(_)));
         match self.state {
             State::Handshaking(_) | State::Streaming(_) | State::Reconciling(_) => {
@@ -326,41 +336,6 @@ impl Sender {
         self.out.push_back(SenderOutput::Dial);
     }
 
-    fn greet(&mut self, replica: &Replica, now: Timestamp) {
-        if !matches!(self.state, State::Connecting { .. }) {
-            return;
-        }
-        let sender = replica.introduction(now, &self.config.software);
-        let runs = sender.runs.clone();
-        self.out.push_back(send(SenderToReceiver::Hello(Hello { sender, to: self.peer })));
-        let generation = replica.generation();
-        self.state = State::Handshaking(Greeting { since: now, generation, runs, welcome: None });
-    }
-
-    fn welcomed(&mut self, welcome: Box<Welcome>, replica: &Replica, now: Timestamp) {
-        let State::Handshaking(greeting) = &mut self.state else { return };
-        if greeting.welcome.is_some() {
-            return self.broke("the peer answered a hello twice".into(), now);
-        }
-        if let Err(refusal) = check_version(welcome.version) {
-            return self.faulted(refusal.message, now);
-        }
-        let receiver = &welcome.receiver;
-        self.spoken = Some((welcome.version, receiver.software.clone()));
-        if receiver.site != self.peer {
-            let reason = format!("{} answers in place of {}; check the peer's address", receiver.site, self.peer);
-            return self.faulted(reason, now);
-        }
-        let skew = offset_ms(receiver.wall, now);
-        if skew.unsigned_abs() > replica.config().max_clock_skew.get() {
-            return self.skewed(skew, now);
-        }
-        self.outage.answered();
-        let introduction = Box::new(receiver.clone());
-        greeting.welcome = Some(welcome);
-        self.command(Command::Introduced { peer: introduction, incoming: false });
-    }
-
     fn acknowledged(&mut self, ack: Ack, now: Timestamp) {
         let State::Streaming(open) = &mut self.state else { return };
         if !open.stream.window.acknowledged(ack.through) {
@@ -396,31 +371,6 @@ impl Sender {
             State::Handshaking(_) => self.finish_handshake(replica, now),
             State::Streaming(_) | State::Reconciling(_) => self.advance_stream(replica, now),
         }
-    }
-
-    /// Once the writer has published what the welcome said, the stream begins: what is sent goes by it.
-    fn finish_handshake(&mut self, replica: &Replica, now: Timestamp) {
-        let State::Handshaking(greeting) = &mut self.state else { return };
-        if greeting.since.after(self.config.silence) <= now {
-            return self.broke("the peer does not answer the handshake".into(), now);
-        }
-        if self.owed > 0 {
-            return;
-        }
-        let Some(welcome) = greeting.welcome.take() else { return };
-        let generation = greeting.generation;
-        if generation != replica.generation() {
-            return self.anew(now);
-        }
-        let runs = std::mem::take(&mut greeting.runs);
-        let stream = Stream::begin(&welcome, replica, self.config.window, runs, now);
-        let after = stream.sent;
-        self.lag.acknowledge(after.direct);
-        self.lag.note(replica.head(), now);
-        self.out.push_back(send(SenderToReceiver::Start(Start { after })));
-        let (beat, acknowledged, reported, proposed, due) = (None, stream.passed(replica), Vector::new(), None, None);
-        let open = Streaming { stream, generation, heard: now, beat, acknowledged, reported, proposed, due };
-        self.state = State::Streaming(Box::new(open));
     }
 
     fn advance_stream(&mut self, replica: &Replica, now: Timestamp) {
@@ -461,6 +411,7 @@ impl Sender {
             self.out.push_back(clocks::beat(now, past));
         }
         self.advance_content(replica, now);
+        self.advance_drift(replica, now);
     }
 
     /// Batches, or the reconcile that comes first.

@@ -33,6 +33,8 @@ pub(super) struct Withheld {
 pub(super) enum Reading {
     Onward,
     Withheld,
+    /// What the drift check found the peer to lack.
+    Lacked,
 }
 
 /// One stream since its handshake.

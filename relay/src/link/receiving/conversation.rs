@@ -6,8 +6,9 @@ use landbridge_protocol::{
     error::{ErrorCode, Refusal},
     frame::{
         FrameError, RawFrame, ReceiverToSender, SenderToReceiver,
-        peer::{Ack, Heartbeat, Hello, Introduction, ReconcileAck, Welcome},
+        peer::{Ack, DriftAsk, DriftRepaired, Heartbeat, Hello, Introduction, ReconcileAck, Welcome},
     },
+    name::CacheName,
     position::Cursor,
     record::Kind,
     time::Timestamp,
@@ -23,9 +24,11 @@ use super::{
 use crate::{
     engine::{
         command::{Answer, Command, Decided},
+        drift::DriftOrder,
         link::SenderInput,
     },
     link::{
+        drift::Checked,
         links::Shared,
         peer::{Peer, begin_anew, taken_offline},
         pipeline::Pipeline,
@@ -43,6 +46,8 @@ pub(super) struct Conversation {
     commands: Pipeline<Note>,
     /// Of this relay's V, what the sender has been told on this stream.
     told: Vector,
+    /// The sender's check of what is held here.
+    checked: Checked,
     /// Whether a batch with a clear is under way: it looks at all that is held here, so that more is left unread until it is
     /// decided, and others have their turn.
     clearing: bool,
@@ -56,6 +61,7 @@ enum Note {
     Proposal,
     Heard,
     Begin,
+    Repair(CacheName),
 }
 
 enum Happened {
@@ -66,7 +72,15 @@ enum Happened {
 
 impl Conversation {
     pub(super) fn new(shared: Arc<Shared>, peer: Arc<Peer>, queue: FrameQueue<ReceiverToSender>) -> Self {
-        Self { shared, peer, queue, commands: Pipeline::new(), told: Vector::new(), clearing: false }
+        Self {
+            shared,
+            peer,
+            queue,
+            commands: Pipeline::new(),
+            told: Vector::new(),
+            checked: Checked::default(),
+            clearing: false,
+        }
     }
 
     /// Takes in what the sender brings until the stream ends. An error is what the sender is told at the end.
@@ -218,6 +232,26 @@ impl Conversation {
                 (Note::Chunk, Command::ReconcileChunk { peer, run, chunk: Box::new(chunk) })
             }
             SenderToReceiver::DropProposal(proposal) => (Note::Proposal, Command::DropProposed { peer, proposal }),
+            SenderToReceiver::DriftRepair(repair) => {
+                (Note::Repair(repair.cache.clone()), Command::RepairDrift { peer, run, repair: Box::new(repair) })
+            }
+            SenderToReceiver::DriftSums(sums) => {
+                let unequal = self.checked.sums(peer, &sums, &self.shared.store);
+                return self.answer(ReceiverToSender::DriftUnequal(unequal));
+            }
+            SenderToReceiver::DriftPart(part) => {
+                let found = self.checked.part(peer, &part, &self.shared.store, self.shared.clock.now());
+                return self.answer(ReceiverToSender::DriftFound(found));
+            }
+            SenderToReceiver::DriftEnd(end) => {
+                self.checked.end(&end, &self.peer, self.shared.clock.now());
+                self.peer.tell_drift();
+                return Ok(());
+            }
+            SenderToReceiver::DriftAsk(DriftAsk { ask, cache, repair }) => {
+                self.tell_link(SenderInput::CheckDrift(DriftOrder { asked: 0, ask, cache, repair }));
+                return Ok(());
+            }
             SenderToReceiver::Hello(_) | SenderToReceiver::Start(_) => {
                 return Err(Refusal::new(
                     ErrorCode::Malformed,
@@ -258,6 +292,13 @@ impl Conversation {
             (Note::Heard | Note::Begin, Answer::Done) => {}
             (Note::Batch, Answer::Applied(through)) => self.answer(ReceiverToSender::Ack(Ack { through }))?,
             (Note::Proposal, Answer::Drop(answer)) => self.answer(ReceiverToSender::DropAnswer(answer))?,
+            (Note::Repair(cache), Answer::DriftRepaired { taken }) => {
+                self.checked.repaired(cache, taken);
+                if taken > 0 {
+                    tracing::warn!(peer = %self.peer.site, %cache, "drift: {taken} records that were lacked here are held again");
+                }
+                self.answer(ReceiverToSender::DriftRepaired(DriftRepaired { taken }))?;
+            }
             (Note::Chunk, Answer::ReconciledPart { rest }) => {
                 let peer = self.peer.site;
                 self.submit(Note::Chunk, Command::ReconcileChunk { peer, run, chunk: rest }).await;

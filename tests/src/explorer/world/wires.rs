@@ -170,7 +170,7 @@ impl World {
                     unreachable!("the answer to an introduction")
                 };
                 let receiver = self.sites[to].replica.introduction(self.now, "explorer");
-                let welcome = peer::Welcome { version: 1, receiver, cursor, cursor_digest };
+                let welcome = peer::Welcome { version: PROTOCOL_VERSION, receiver, cursor, cursor_digest };
                 Ok(Some(ReceiverToSender::Welcome(welcome)))
             }
             SenderToReceiver::Start(start) => {
@@ -217,6 +217,11 @@ impl World {
                 }
                 Ok(Some(ReceiverToSender::ReconcileAck(peer::ReconcileAck { done })))
             }
+            drift @ (SenderToReceiver::DriftSums(_)
+            | SenderToReceiver::DriftPart(_)
+            | SenderToReceiver::DriftRepair(_)
+            | SenderToReceiver::DriftEnd(_)
+            | SenderToReceiver::DriftAsk(_)) => self.take_drift(to, peer, drift, run(has)?),
             SenderToReceiver::DropProposal(proposal) => {
                 let Answer::Drop(answer) = self.step(to, Command::DropProposed { peer, proposal })? else {
                     unreachable!("the answer to a proposal")
@@ -255,6 +260,9 @@ impl World {
             ReceiverToSender::Heartbeat(heartbeat) => SenderInput::Heartbeat(heartbeat),
             ReceiverToSender::ReconcileAck(ack) => SenderInput::ReconcileAck { done: ack.done },
             ReceiverToSender::DropAnswer(answer) => SenderInput::DropAnswer(answer),
+            ReceiverToSender::DriftUnequal(unequal) => SenderInput::Drift(DriftAnswer::Unequal(unequal)),
+            ReceiverToSender::DriftFound(found) => SenderInput::Drift(DriftAnswer::Found(found)),
+            ReceiverToSender::DriftRepaired(repaired) => SenderInput::Drift(DriftAnswer::Repaired(repaired)),
             ReceiverToSender::Refused(refusal) => SenderInput::Refused(refusal),
         };
         self.handle(from, to, input);

@@ -13,6 +13,9 @@ impl Sender {
             self.pace = Pace::new(config.max_bytes_per_second);
             self.paced = None;
         }
+        if config.drift_check_every != self.config.drift_check_every {
+            self.drift.begun(config.drift_check_every, now);
+        }
         config.batch_bytes = self.pace.batch_bytes(config.batch_bytes);
         self.config = config;
         if widened {
