@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod crash;
+pub mod decoders;
 pub mod explorer;
 pub mod faults;
 pub mod hearer;
@@ -17,6 +18,7 @@ pub mod patience;
 pub mod ports;
 pub mod relay;
 pub mod sites;
+pub mod soak;
 pub mod steady;
 pub mod stranger;
 pub mod wire;

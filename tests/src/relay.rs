@@ -46,9 +46,23 @@ impl RelayProcess {
     /// # Panics
     /// When the process can't be started.
     pub fn spawn_as(binary: &Path, config: &Path, extra: &[&str]) -> Self {
+        Self::spawn_command(Command::new(binary), config, extra)
+    }
+
+    /// As [`RelayProcess::spawn`], by a program that becomes what its last arguments say.
+    ///
+    /// # Panics
+    /// When the process can't be started.
+    pub fn spawn_within(program: &str, args: &[String], config: &Path) -> Self {
+        let mut command = Command::new(program);
+        command.args(args).arg(binary());
+        Self::spawn_command(command, config, &[])
+    }
+
+    fn spawn_command(mut command: Command, config: &Path, extra: &[&str]) -> Self {
         let log = config.with_extension("log");
         let errors = OpenOptions::new().create(true).append(true).open(&log).expect("the test's directory is writable");
-        let child = Command::new(binary)
+        let child = command
             .arg("run")
             .arg("--config")
             .arg(config)
@@ -58,9 +72,7 @@ impl RelayProcess {
             .stderr(errors)
             .kill_on_drop(true)
             .spawn()
-            .unwrap_or_else(|e| {
-                panic!("{} can't be started: {e}; `cargo test --workspace` builds it", binary.display())
-            });
+            .unwrap_or_else(|e| panic!("{command:?} can't be started: {e}; `cargo test --workspace` builds it"));
         Self { child, log }
     }
 

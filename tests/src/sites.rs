@@ -231,6 +231,11 @@ impl<const N: usize> Sites<N> {
         self.relays[at] = Some(RelayProcess::spawn(&self.config(at), extra));
     }
 
+    /// As [`Sites::spawn`], by a program that becomes the relay.
+    pub fn spawn_within(&mut self, program: &str, args: &[String], at: usize) {
+        self.relays[at] = Some(RelayProcess::spawn_within(program, args, &self.config(at)));
+    }
+
     /// As [`Sites::spawn`], of another binary.
     pub fn spawn_as(&mut self, binary: &Path, at: usize) {
         self.relays[at] = Some(RelayProcess::spawn_as(binary, &self.config(at), &[]));
