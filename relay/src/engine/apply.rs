@@ -61,7 +61,8 @@ impl Group<'_> {
             report.caught_up = None;
         }
         report.run = Some(peer.run);
-        report.skew_ms = Some(skew_ms);
+        self.note_skew(&peer.site, skew_ms)?;
+        let report = self.peer(&peer.site)?;
         if guards.hold(Guard::KeepReport) {
             report.seen = peer.seen.clone();
         } else {
@@ -145,10 +146,23 @@ impl Group<'_> {
 
     pub(crate) fn heard(&mut self, peer: SiteName, run: RunId, past: Timestamp, skew_ms: i64) -> Decided {
         let report = self.taken_from(&peer, run)?;
-        report.skew_ms = Some(skew_ms);
         report.past = report.past.max(past);
+        self.note_skew(&peer, skew_ms)?;
         self.sweep_soon();
         Ok(Answer::Done)
+    }
+
+    pub(crate) fn skewed(&mut self, peer: SiteName, skew_ms: i64) -> Decided {
+        self.note_skew(&peer, skew_ms)?;
+        Ok(Answer::Done)
+    }
+
+    fn note_skew(&mut self, peer: &SiteName, skew_ms: i64) -> Result<(), Refusal> {
+        let (now, limit) = (self.now, self.base.config.max_clock_skew.get());
+        let report = self.peer(peer)?;
+        report.skew_ms = Some(skew_ms);
+        report.skewed_at = if skew_ms.unsigned_abs() > limit { now } else { Timestamp::ZERO };
+        Ok(())
     }
 
     pub(crate) fn acknowledged(&mut self, peer: SiteName, run: RunId, through: Through) -> Decided {

@@ -76,6 +76,13 @@ pub enum Command {
         /// The peer's wall clock less this relay's, in milliseconds.
         skew_ms: i64,
     },
+    /// The wall clocks of the two sites are too far apart for the link, in a handshake or a heartbeat of either. Volatile.
+    Skewed {
+        /// The peer.
+        peer: SiteName,
+        /// As in [`Command::Heard`].
+        skew_ms: i64,
+    },
     /// A peer has committed this relay's log through here. Volatile: what a record stands for goes by it.
     Acknowledged {
         /// The receiver.
@@ -161,6 +168,7 @@ impl Command {
             | Command::Started { .. }
             | Command::Apply { .. }
             | Command::Heard { .. }
+            | Command::Skewed { .. }
             | Command::Acknowledged { .. }
             | Command::Reported { .. }
             | Command::RepairDrift { .. }

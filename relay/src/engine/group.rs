@@ -30,6 +30,8 @@ use super::{
 
 /// Bytes of a record in the log besides key and value, about.
 const RECORD_OVERHEAD_BYTES: usize = 160;
+/// What a peer has said of this relay's wall clock counts for so long: longer than a faulted link ever waits.
+const WITNESSED_FOR: Millis = Millis::from_secs(660);
 /// Bytes of a header, about.
 const HEADER_BYTES: usize = 256;
 
@@ -163,6 +165,7 @@ impl<'a> Group<'a> {
             Command::Started { peer, run, after } => self.started(peer, run, after),
             Command::Apply { peer, run, batch } => self.apply(peer, run, *batch, read),
             Command::Heard { peer, run, past, skew_ms } => self.heard(peer, run, past, skew_ms),
+            Command::Skewed { peer, skew_ms } => self.skewed(peer, skew_ms),
             Command::Acknowledged { peer, run, through } => self.acknowledged(peer, run, through),
             Command::Reported { peer, run, seen } => self.reported(peer, run, &seen),
             Command::ReconcileBegin { peer, run, begin } => self.reconcile_begin(peer, run, begin),
@@ -312,7 +315,10 @@ impl<'a> Group<'a> {
             return Err(ahead("the relay's clock is too far ahead of its wall clock; check the clocks of the sites"));
         }
         let limit = i64::try_from(self.base.config.max_clock_skew.get()).unwrap_or(i64::MAX);
-        let witnesses = self.core.peers.values().filter(|peer| peer.skew_ms.is_some_and(|skew| skew < -limit)).count();
+        // A link that is faulted by it is tried again all the time; what was said by another clock than this counts no more.
+        let fresh = |at: Timestamp| at <= self.now && self.now <= at.after(WITNESSED_FOR);
+        let ahead_of = |peer: &&PeerReport| peer.skew_ms.is_some_and(|skew| skew < -limit) && fresh(peer.skewed_at);
+        let witnesses = self.core.peers.values().filter(ahead_of).count();
         if witnesses >= 2 && witnesses * 2 > self.core.peers.len() + 1 {
             return Err(ahead("most of the sites say that this relay's wall clock is ahead; set it right"));
         }

@@ -28,6 +28,8 @@ pub struct PeerReport {
     pub past: Timestamp,
     /// Its wall clock less this relay's, in milliseconds.
     pub skew_ms: Option<i64>,
+    /// When that was found to be too much, by this relay's wall clock; zero where it is not.
+    pub(crate) skewed_at: Timestamp,
     /// Whether its own stream to this relay is open.
     pub incoming: bool,
     /// Whether this relay's stream to it is open.

@@ -287,7 +287,11 @@ impl Sending {
         self.shared.view.set(peer, Way::Out, matches!(name, "streaming" | "reconciling"));
         match name {
             // Said once, however often it is tried again in vain.
-            "faulted" | "waiting" if reason != self.told_reason => {
+            "faulted" if reason != self.told_reason => {
+                tracing::error!(%peer, "link faulted: {reason}");
+                self.told_reason = reason;
+            }
+            "waiting" if reason != self.told_reason => {
                 tracing::warn!(%peer, "link {name}: {reason}");
                 self.told_reason = reason;
             }

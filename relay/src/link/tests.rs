@@ -150,6 +150,10 @@ struct Relay {
 
 impl Relay {
     fn start(region: &Arc<Region>, at: usize, endpoint: Endpoint, run: u64) -> Self {
+        Self::start_by(region, at, endpoint, run, Arc::new(SystemClock))
+    }
+
+    fn start_by(region: &Arc<Region>, at: usize, endpoint: Endpoint, run: u64, clock: Arc<dyn Clock>) -> Self {
         let ((own, _), (peer, address)) = (region.addresses[at], region.addresses[1 - at]);
         let metrics = Metrics::new();
         let options = StoreOptions {
@@ -160,7 +164,6 @@ impl Relay {
             run: RunId(run),
             limits: StoreLimits::default(),
         };
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let store =
             Store::open_with(Box::new(MemoryLog::new()), options, clock.clone(), metrics.clone(), Workers::Threads)
                 .unwrap();
@@ -438,6 +441,52 @@ async fn who_missed_a_removal_whose_trace_is_gone_is_reconciled() {
     }
     two.write(Operation::Put, "after", 5).await;
     until_value(&one, "after", Some("after 5")).await;
+    one.shutdown().await;
+    two.shutdown().await;
+}
+
+/// The machine's clock, put off by so many milliseconds.
+#[derive(Default)]
+struct Off(std::sync::atomic::AtomicU64);
+
+impl Clock for Off {
+    fn now(&self) -> landbridge_protocol::time::Timestamp {
+        SystemClock.now().after(Millis::new(self.0.load(std::sync::atomic::Ordering::SeqCst)))
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_jumps_faults_both_ways_is_told_and_heals_by_itself() {
+    let (region, one, two) = region().await;
+    two.shutdown().await;
+    let clock = Arc::new(Off::default());
+    let endpoint = region.endpoint_again(1).await;
+    let two = Relay::start_by(&region, 1, endpoint, 3, clock.clone());
+    two.until_ready().await;
+    for relay in [&one, &two] {
+        relay.until_streaming().await;
+    }
+    clock.0.store(3_600_000, std::sync::atomic::Ordering::SeqCst);
+    for (relay, skew) in [(&one, 3_600_000), (&two, -3_600_000)] {
+        relay
+            .until("the link is faulted, and says by how much", |relay| {
+                let report = &relay.links.reports()[0];
+                let near = report.skew_ms.is_some_and(|told: i64| (told - skew).abs() < 30_000);
+                report.state == "faulted" && report.detail.contains("clock") && near && !report.incoming
+            })
+            .await;
+    }
+    one.write(Operation::Put, "meanwhile", 1).await;
+    clock.0.store(0, std::sync::atomic::Ordering::SeqCst);
+    until_value(&two, "meanwhile", Some("meanwhile 1")).await;
+    for relay in [&one, &two] {
+        relay.until_streaming().await;
+        relay
+            .until("the skew is told anew", |relay| {
+                relay.links.reports()[0].skew_ms.is_some_and(|told| told.abs() < 30_000)
+            })
+            .await;
+    }
     one.shutdown().await;
     two.shutdown().await;
 }

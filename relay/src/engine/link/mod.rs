@@ -6,6 +6,8 @@
 
 mod batch;
 #[cfg(test)]
+mod drift_tests;
+#[cfg(test)]
 mod frames_tests;
 #[cfg(test)]
 mod giving_up_tests;

@@ -169,6 +169,71 @@ fn two_peers_and_a_majority_stop_a_relay_that_is_ahead() {
 }
 
 #[test]
+fn witnesses_count_while_they_are_fresh_and_by_this_clock_alone() {
+    let mut relay = Relay::serving(&["b", "c"]);
+    for peer in ["b", "c"] {
+        relay.meet(peer, seen(&[]));
+        relay.step(Command::Skewed { peer: site(peer), skew_ms: -60_001 }).expect("skewed");
+    }
+    let put = |relay: &mut Relay| {
+        let write = relay.write_of(Operation::Put, LATEST, "k", "");
+        relay.write(write).err().and_then(|refusal| refusal.code())
+    };
+    assert_eq!(put(&mut relay), Some(ErrorCode::ClockAhead), "both say so");
+    relay.now = ms(660_000);
+    assert_eq!(put(&mut relay), Some(ErrorCode::ClockAhead), "as long as faulted links wait");
+    relay.now = ms(660_001);
+    assert_eq!(put(&mut relay), None, "nobody has said so for long");
+    relay.now = ms(700_000);
+    for peer in ["b", "c"] {
+        relay.step(Command::Skewed { peer: site(peer), skew_ms: -60_001 }).expect("skewed");
+    }
+    assert_eq!(put(&mut relay), Some(ErrorCode::ClockAhead));
+    relay.now = ms(640_000);
+    assert_eq!(put(&mut relay), None, "the clock was set back since");
+    relay.now = ms(700_000);
+    assert_eq!(put(&mut relay), Some(ErrorCode::ClockAhead));
+    relay.step(Command::Heard { peer: site("b"), run: run("b"), past: START, skew_ms: -10 }).expect("heard");
+    assert_eq!(put(&mut relay), None, "one takes it back");
+}
+
+#[test]
+fn an_entry_stamped_ahead_is_superseded_here_and_by_who_has_heard_of_it() {
+    let mut relay = Relay::serving(&["b"]);
+    relay.meet("b", seen(&[]));
+    // The clock is an hour ahead for a moment, and stamps.
+    relay.now = ms(3_600_000);
+    let ahead = relay.put(LATEST, "k", "ahead");
+    let other = relay.put(LATEST, "other", "ahead");
+    // Set right, the relay refuses to write until its wall clock is near enough again, and never goes back.
+    relay.now = ms(1_000);
+    let refused = relay.write_of(Operation::Put, LATEST, "k", "later");
+    assert_eq!(code(relay.write(refused)), ErrorCode::ClockAhead);
+    assert_eq!(relay.get(LATEST, "k").as_deref(), Some("ahead"), "what it holds can be read");
+    relay.now = ms(3_600_000 - 120_001);
+    assert_eq!(code_of_put(&mut relay), Some(ErrorCode::ClockAhead), "a clock beyond it is still too far");
+    relay.now = ms(3_600_000 - 120_000);
+    let later = relay.put(LATEST, "k", "later");
+    assert!(later > ahead, "what is written later here supersedes it");
+    // A write of another site that had not heard of it loses, though it came later by the wall.
+    let unheard = version("b", 3_600_000 - 60_000);
+    relay.apply("b", vec![live(LATEST, "other", unheard, "unheard")], &[unheard]).expect("taken");
+    assert_eq!(relay.get(LATEST, "other").as_deref(), Some("ahead"));
+    // One that had heard of it has a clock past it, and wins.
+    let heard = landbridge_protocol::version::Version {
+        clock: Clock::from_bits(other.clock.bits() + 9),
+        origin: unheard.origin,
+    };
+    relay.apply("b", vec![live(LATEST, "other", heard, "heard")], &[heard]).expect("taken");
+    assert_eq!(relay.get(LATEST, "other").as_deref(), Some("heard"));
+}
+
+fn code_of_put(relay: &mut Relay) -> Option<ErrorCode> {
+    let write = relay.write_of(Operation::Put, LATEST, "k", "");
+    relay.write(write).err().and_then(|refusal| refusal.code())
+}
+
+#[test]
 fn a_clear_ends_all_lives_and_nothing_later() {
     for name in [LATEST, WINS] {
         let mut relay = Relay::serving(&[]);

@@ -25,7 +25,7 @@ use crate::{
     engine::{
         command::{Answer, Command, Decided},
         drift::DriftOrder,
-        link::SenderInput,
+        link::{SenderInput, offset_ms},
     },
     link::{
         drift::Checked,
@@ -137,12 +137,15 @@ impl Conversation {
         self.peer.refuse_offline()?;
         let own = self.introduction();
         let max_clock_skew = self.shared.store.view(|replica| replica.config().max_clock_skew);
-        let version = check_hello(&hello, self.peer.site, &own, max_clock_skew).inspect_err(|refusal| {
-            if refusal.code() == Some(ErrorCode::ClockSkew) {
-                self.shared.metrics.bound_hit(Bound::ClockSkew);
+        match check_hello(&hello, self.peer.site, &own, max_clock_skew) {
+            Ok(version) => Ok(Some((hello, version))),
+            Err(refusal) => {
+                if refusal.code() == Some(ErrorCode::ClockSkew) {
+                    self.skewed(offset_ms(hello.sender.wall, own.wall)).await;
+                }
+                Err(refusal)
             }
-        })?;
-        Ok(Some((hello, version)))
+        }
     }
 
     /// From the introduction on.
@@ -226,7 +229,7 @@ impl Conversation {
                 self.clearing |= batch.records.iter().any(|record| record.kind == Kind::Clear);
                 (Note::Batch, Command::Apply { peer, run, batch: Box::new(batch) })
             }
-            SenderToReceiver::Heartbeat(heartbeat) => (Note::Heard, self.beat(heartbeat, run)?),
+            SenderToReceiver::Heartbeat(heartbeat) => (Note::Heard, self.beat(heartbeat, run).await?),
             SenderToReceiver::ReconcileBegin(begin) => (Note::Begin, Command::ReconcileBegin { peer, run, begin }),
             SenderToReceiver::ReconcileChunk(chunk) => {
                 (Note::Chunk, Command::ReconcileChunk { peer, run, chunk: Box::new(chunk) })
@@ -264,17 +267,27 @@ impl Conversation {
     }
 
     /// Answers a heartbeat at once; what it says comes to the writer after the batches before it.
-    fn beat(&mut self, heartbeat: Heartbeat, run: RunId) -> Result<Command, Refusal> {
+    async fn beat(&mut self, heartbeat: Heartbeat, run: RunId) -> Result<Command, Refusal> {
         let (peer, now) = (self.peer.site, self.shared.clock.now());
         let bound = self.shared.store.view(|replica| replica.config().max_clock_skew);
-        let skew_ms = check_skew(peer, heartbeat.wall, now, bound).inspect_err(|_| {
-            self.shared.metrics.bound_hit(Bound::ClockSkew);
-        })?;
+        let skew_ms = match check_skew(peer, heartbeat.wall, now, bound) {
+            Ok(skew_ms) => skew_ms,
+            Err(refusal) => {
+                self.skewed(offset_ms(heartbeat.wall, now)).await;
+                return Err(refusal);
+            }
+        };
         let seen = self.shared.store.view(|replica| replica.seen().beyond(&self.told));
         self.told.join(&seen);
         let echo = Heartbeat { wall: now, past: Timestamp::ZERO, echo: heartbeat.wall, seen };
         self.answer(ReceiverToSender::Heartbeat(echo))?;
         Ok(Command::Heard { peer, run, past: heartbeat.past, skew_ms })
+    }
+
+    /// The clocks are too far apart: counted, and told to the writer, as nothing else of the link reaches it.
+    async fn skewed(&self, skew_ms: i64) {
+        self.shared.metrics.bound_hit(Bound::ClockSkew);
+        drop(self.shared.store.place(Command::Skewed { peer: self.peer.site, skew_ms }).await);
     }
 
     /// Answers what has become durable.

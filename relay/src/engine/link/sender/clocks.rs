@@ -7,7 +7,7 @@ use landbridge_protocol::{
 };
 
 use super::{Sender, SenderOutput, offset_ms, send};
-use crate::engine::replica::Replica;
+use crate::engine::{command::Command, replica::Replica};
 
 /// A sign of life. All own records of before `past` are sent.
 pub(super) fn beat(now: Timestamp, past: Timestamp) -> SenderOutput {
@@ -16,6 +16,7 @@ pub(super) fn beat(now: Timestamp, past: Timestamp) -> SenderOutput {
 
 impl Sender {
     pub(super) fn skewed(&mut self, skew_ms: i64, now: Timestamp) {
+        self.command(Command::Skewed { peer: self.peer, skew_ms });
         self.faulted(format!("the peer's wall clock is off by {skew_ms} ms; set the clocks of the sites right"), now);
     }
 
