@@ -64,7 +64,7 @@ fn replica() -> Replica {
 
 fn put(number: u64, key_bytes: usize, lifespan: Option<Millis>) -> Command {
     let scattered = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    let key = Key::new(format!("{scattered:0key_bytes$}").into_bytes()).expect("a key");
+    let key = Key::new(format!("{scattered:0key_bytes$x}").into_bytes()).expect("a key");
     let token = WriteToken { client: ClientId(1), number };
     let cache = CacheName::new("sessions").expect("a name");
     let write = Write::new(Operation::Put, cache, key, token, Bytes::from_static(&[7; 256]));

@@ -53,9 +53,11 @@ fn build() -> PathBuf {
     }
     let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     build.args(["build", "--quiet", "--package", "landbridge", "--bin", "landbridge-next", "--target-dir"]).arg(target);
-    if profile.ends_with("release") {
-        build.arg("--release");
-    }
+    match profile.ends_with("release") {
+        true => build.arg("--release"),
+        // It need not be fast, and is built in half the time.
+        false => build.env("CARGO_PROFILE_DEV_OPT_LEVEL", "0"),
+    };
     let built = build.current_dir(&copy).output().expect("cargo can be run");
     assert!(built.status.success(), "the next version can't be built:\n{}", String::from_utf8_lossy(&built.stderr));
     profile.join(format!("landbridge-next{}", std::env::consts::EXE_SUFFIX))
