@@ -197,6 +197,9 @@ fn open_engine(directory: &Directory) -> Result<Engine, OpenError> {
     let config = config.cache_capacity(CACHE_BYTES).flush_every_ms(None);
     let opened = catch_unwind(AssertUnwindSafe(|| -> sled::Result<_> {
         let db = config.open()?;
+        if !db.was_recovered() {
+            remove_orphans(&path.join("blobs"))?;
+        }
         let tree = db.open_tree("commits")?;
         let notes = db.open_tree("conflicts")?;
         let newest = tree.last()?;
@@ -232,6 +235,17 @@ fn segment_bytes(log: &Path) -> Option<usize> {
     let settings = fs::read(log.join("conf")).ok()?;
     let settings = String::from_utf8_lossy(&settings);
     settings.lines().find_map(|line| line.strip_prefix("segment_size: ")?.trim().parse().ok())
+}
+
+/// What a kill has left beside an empty log: sled would give the same number to the next one, find the file there, and fail.
+/// Of a log that is not empty sled removes them itself.
+fn remove_orphans(blobs: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(blobs)? {
+        let path = entry?.path();
+        tracing::warn!(file = %path.display(), "removing what a commit that was cut short has left");
+        fs::remove_file(&path)?;
+    }
+    Ok(())
 }
 
 fn remove_half_snapshots(log: &Path) -> Result<(), OpenError> {
@@ -308,6 +322,39 @@ mod tests {
         assert_eq!(reader.covering(at(0)).unwrap(), None);
         assert_eq!(reader.following(at(1)).unwrap().unwrap().0, at(900));
         assert_eq!(reader.following(at(900)).unwrap(), None);
+    }
+
+    /// As a kill leaves it: what was written is there, what waited for a flush is not.
+    fn killed(from: &Path, to: &Path) {
+        fs::create_dir_all(to).unwrap();
+        for entry in fs::read_dir(from).unwrap() {
+            let (from, to) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
+            if from.is_dir() {
+                killed(&from, &to);
+            } else {
+                fs::copy(from, to).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn a_large_commit_that_a_kill_has_cut_short_does_not_stand_in_the_way_of_the_next() {
+        for before in [0, 1, 30] {
+            let (dir, after) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+            let mut log = open(dir.path()).unwrap();
+            for first in 1..=before {
+                log.append(at(first), vec![first as u8; 100_000].into()).unwrap();
+                log.flush().unwrap();
+            }
+            let large = || Bytes::from(vec![7; 3 << 20]);
+            log.append(at(before + 1), large()).unwrap();
+            killed(dir.path(), after.path());
+            assert_eq!(fs::read_dir(after.path().join("log/blobs")).unwrap().count(), 1, "the file of the large one");
+            let mut log = open(after.path()).unwrap();
+            log.append(at(before + 1), large()).unwrap();
+            log.flush().unwrap();
+            assert_eq!(log.reader().covering(at(before + 1)).unwrap(), Some((at(before + 1), large())));
+        }
     }
 
     #[test]
