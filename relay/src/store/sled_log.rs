@@ -197,7 +197,8 @@ fn open_engine(directory: &Directory) -> Result<Engine, OpenError> {
     let config = config.cache_capacity(CACHE_BYTES).flush_every_ms(None);
     let opened = catch_unwind(AssertUnwindSafe(|| -> sled::Result<_> {
         let db = config.open()?;
-        if !db.was_recovered() {
+        // Where something was durable once, an empty log is a damaged one, of which nothing is removed.
+        if !db.was_recovered() && noted == Sequence::ZERO {
             remove_orphans(&path.join("blobs"))?;
         }
         let tree = db.open_tree("commits")?;
@@ -355,6 +356,30 @@ mod tests {
             log.flush().unwrap();
             assert_eq!(log.reader().covering(at(before + 1)).unwrap(), Some((at(before + 1), large())));
         }
+    }
+
+    #[test]
+    fn a_log_that_has_lost_its_file_s_content_is_damaged_and_keeps_what_lies_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = open(dir.path()).unwrap();
+        log.append(at(1), vec![7; 3 << 20].into()).unwrap();
+        log.flush().unwrap();
+        log.close(at(1)).unwrap();
+        drop(log);
+        let path = dir.path().join("log");
+        for entry in fs::read_dir(&path).unwrap() {
+            let path = entry.unwrap().path();
+            match path.file_name().unwrap().to_str().unwrap() {
+                "db" => File::create(path).map(drop).unwrap(),
+                snapshot if snapshot.starts_with("snap.") => fs::remove_file(path).unwrap(),
+                _ => {}
+            }
+        }
+        let blobs = || fs::read_dir(path.join("blobs")).unwrap().count();
+        assert_eq!(blobs(), 1);
+        let error = open(dir.path()).map(drop).unwrap_err();
+        assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+        assert_eq!(blobs(), 1, "it may still be of use to somebody");
     }
 
     #[test]
