@@ -1,7 +1,7 @@
 //! What a relay takes of the machine that it runs on, besides the time ([`crate::clock`]) and the log
 //! ([`crate::store::log`]): sockets, random numbers, and who does what can't be done in a task.
 //!
-//! Production has [`ThisMachine`]. The simulation puts a machine of its own in place: sockets on a network that loses and
+//! Production has [`ThisMachine`]. A simulation can put a machine of its own in place: sockets on a network that loses and
 //! delays, numbers from a seed, and tasks instead of threads, so that one seed is one run.
 
 use std::{

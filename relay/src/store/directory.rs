@@ -83,6 +83,7 @@ impl Directory {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Sequence::ZERO),
             Err(source) => return Err(OpenError::File { path, source }),
         };
+        // What is no text is as damaged as what has no number in it.
         let text = str::from_utf8(&text).ok();
         let number = text.and_then(|text| text.strip_prefix(NEWEST_WORDS)?.trim().parse().ok());
         number.map(Sequence::new).ok_or_else(|| OpenError::Damaged {

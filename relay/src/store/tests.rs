@@ -1,6 +1,6 @@
 //! The store against a map, through restarts, torn tails, compaction and faults.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use landbridge_protocol::{
@@ -13,6 +13,7 @@ use landbridge_protocol::{
     version::RunId,
 };
 use proptest::prelude::*;
+use tokio::sync::oneshot;
 
 use super::{
     Store, StoreLimits, StoreOptions,
@@ -98,7 +99,7 @@ impl Open {
             self.writer.is_rewritten(first);
         }
         if appends {
-            self.writer.is_durable(std::time::Duration::ZERO);
+            self.writer.is_durable(Duration::ZERO);
         }
         std::iter::from_fn(|| self.writer.publish()).collect()
     }
@@ -268,6 +269,10 @@ fn an_idle_store_writes_nothing() {
 }
 
 pub(super) fn store(log: impl Log + 'static, clock: Arc<dyn Clock>) -> Store {
+    store_on(Workers::Threads, log, clock)
+}
+
+fn store_on(workers: Workers, log: impl Log + 'static, clock: Arc<dyn Clock>) -> Store {
     let options = StoreOptions {
         dir: "nowhere".into(),
         fsync: true,
@@ -276,7 +281,37 @@ pub(super) fn store(log: impl Log + 'static, clock: Arc<dyn Clock>) -> Store {
         run: RunId(1),
         limits: StoreLimits { min_free_bytes: 0, ..StoreLimits::default() },
     };
-    Store::open_with(Box::new(log), options, clock, Metrics::new(), Workers::Threads).unwrap()
+    Store::open_with(Box::new(log), options, clock, Metrics::new(), workers).unwrap()
+}
+
+#[tokio::test]
+async fn tasks_in_place_of_threads_answer_when_the_flush_is_over_and_not_before() {
+    let tasks = |flush_takes: Duration| Workers::Tasks { flush_takes: Arc::new(move || flush_takes) };
+    let clock = Arc::new(ManualClock::at(now()));
+    let log = MemoryLog::new();
+    let waits = store_on(tasks(Duration::from_secs(86_400)), log.clone(), clock.clone());
+    let mut answer = waits.place(write(Operation::Put, 1, 1, vec![1])).await;
+    until_written(&log).await;
+    assert_eq!(answer.try_recv().unwrap_err(), oneshot::error::TryRecvError::Empty, "it may be lost");
+    assert_eq!(waits.view(|replica| replica.head()), Sequence::ZERO, "nobody sees it");
+
+    let log = MemoryLog::new();
+    let store = store_on(tasks(Duration::ZERO), log.clone(), clock);
+    store.submit(write(Operation::Put, 1, 1, vec![1])).await.unwrap();
+    log.crash(1);
+    assert_eq!(writer(&log, 2).writer.replica.read().unwrap().head(), Sequence::new(1));
+    store.shutdown().await;
+}
+
+/// Tasks take turns, so that few are enough for one that has something to do.
+async fn until_written(log: &MemoryLog) {
+    for _ in 0..1000 {
+        if log.calls().appends > 0 {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("nothing is written");
 }
 
 #[tokio::test]
