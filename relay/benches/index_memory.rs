@@ -4,23 +4,25 @@
 //! process's resident memory is divided by their number. Each length of key has a process of its own, so that none has what
 //! another has left.
 
+mod common;
+
 use std::{fs, process::Command as Process};
 
 use bytes::Bytes;
 use landbridge_protocol::{
     frame::node::{Operation, Write},
-    name::{CacheName, NodeName, SiteName},
     position::Sequence,
-    record::{ClientId, Key, Merge, Record, WriteToken},
+    record::{ClientId, Key, Record, WriteToken},
     time::{Millis, Timestamp},
     version::RunId,
 };
 use landbridge_relay::engine::{
     command::Command,
-    guards::Guards,
     header::{ReadError, Records},
-    replica::{CacheConfig, Replica, ReplicaConfig, Replicate},
+    replica::Replica,
 };
+
+use common::{cache, config, node};
 
 const ENTRIES: u64 = 1_000_000;
 const GROUP: u64 = 256;
@@ -41,38 +43,16 @@ fn resident_bytes() -> u64 {
     line.split_whitespace().nth(1).expect("a number").parse::<u64>().expect("a number") * 1024
 }
 
-fn replica() -> Replica {
-    let cache =
-        CacheConfig { merge: Merge::RemoveWins, replicate: Replicate::Async, lifespan: None, max_entry_bytes: 1 << 20 };
-    let config = ReplicaConfig {
-        site: SiteName::new("site1").expect("a name"),
-        peers: Vec::new(),
-        former_sites: Default::default(),
-        caches: [(CacheName::new("sessions").expect("a name"), cache)].into(),
-        max_clock_skew: Millis::from_secs(60),
-        tombstone_min_age: Millis::from_secs(60),
-        tombstone_max_age: Millis::from_secs(86_400),
-        max_tombstones: 1_000_000,
-        max_runs: 16_384,
-        reconcile_keys: 4096,
-        forward_after: Millis::from_secs(2),
-        fill_wait: Millis::ZERO,
-        guards: Guards::all(),
-    };
-    Replica::new(config, RunId(1), NOW)
-}
-
 fn put(number: u64, key_bytes: usize, lifespan: Option<Millis>) -> Command {
     let scattered = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
     let key = Key::new(format!("{scattered:0key_bytes$x}").into_bytes()).expect("a key");
     let token = WriteToken { client: ClientId(1), number };
-    let cache = CacheName::new("sessions").expect("a name");
-    let write = Write::new(Operation::Put, cache, key, token, Bytes::from_static(&[7; 256]));
-    Command::Write { node: NodeName::new("node11").expect("a name"), write: Write { lifespan, ..write } }
+    let write = Write::new(Operation::Put, cache(), key, token, Bytes::from_static(&[7; 256]));
+    Command::Write { node: node(), write: Write { lifespan, ..write } }
 }
 
 fn measure(key_bytes: usize, lifespan: Option<Millis>) -> f64 {
-    let mut replica = replica();
+    let mut replica = Replica::new(config("site1", &[]), RunId(1), NOW);
     let before = resident_bytes();
     for first in (0..ENTRIES).step_by(GROUP as usize) {
         let mut group = replica.begin(NOW);
@@ -83,7 +63,7 @@ fn measure(key_bytes: usize, lifespan: Option<Millis>) -> f64 {
         replica.publish(staged);
     }
     let bytes = (resident_bytes() - before) as f64 / ENTRIES as f64;
-    let held = replica.stats(&CacheName::new("sessions").expect("a name")).expect("the cache is there");
+    let held = replica.stats(&cache()).expect("the cache is there");
     assert_eq!(held.entries, ENTRIES);
     bytes
 }

@@ -11,6 +11,8 @@
 //! leaves the files beside to the page cache, so that a power cut may take what it wrote; `log alone` with the store's log
 //! and no store before it; `commits only` with a bare loop that has none of compaction's work to do.
 
+mod common;
+
 use std::{
     collections::VecDeque,
     fs::File,
@@ -22,19 +24,13 @@ use std::{
 use bytes::Bytes;
 use landbridge_protocol::{
     frame::node::{Operation, Write},
-    name::{CacheName, NodeName, SiteName},
     position::Sequence,
-    record::{ClientId, Key, Merge, WriteToken},
-    time::Millis,
+    record::{ClientId, Key, WriteToken},
     version::RunId,
 };
 use landbridge_relay::{
     clock::SystemClock,
-    engine::{
-        command::{Command, Decided},
-        guards::Guards,
-        replica::{CacheConfig, ReplicaConfig, Replicate},
-    },
+    engine::command::{Command, Decided},
     machine::Workers,
     metrics::Metrics,
     store::{
@@ -45,6 +41,8 @@ use landbridge_relay::{
         sled_log::SledLog,
     },
 };
+
+use common::{cache, config, node};
 
 const KEYS: u64 = 100_000;
 const VALUE_BYTES: usize = 256;
@@ -124,27 +122,11 @@ impl Log for Recording {
 }
 
 fn options(dir: &Path, run: u64, group: usize) -> StoreOptions {
-    let cache =
-        CacheConfig { merge: Merge::RemoveWins, replicate: Replicate::Async, lifespan: None, max_entry_bytes: 1 << 20 };
     StoreOptions {
         dir: dir.to_owned(),
         fsync: true,
         recover: false,
-        replica: ReplicaConfig {
-            site: SiteName::new("site1").expect("a name"),
-            peers: Vec::new(),
-            former_sites: Default::default(),
-            caches: [(CacheName::new("sessions").expect("a name"), cache)].into(),
-            max_clock_skew: Millis::from_secs(60),
-            tombstone_min_age: Millis::from_secs(60),
-            tombstone_max_age: Millis::from_secs(86_400),
-            max_tombstones: 1_000_000,
-            max_runs: 16_384,
-            reconcile_keys: 4096,
-            forward_after: Millis::from_secs(2),
-            fill_wait: Millis::from_secs(30),
-            guards: Guards::all(),
-        },
+        replica: config("site1", &[]),
         run: RunId(run),
         limits: StoreLimits { min_free_bytes: 0, max_group_commands: group, ..StoreLimits::default() },
     }
@@ -162,11 +144,10 @@ fn open(dir: &Path, run: u64, group: usize, given: &Arc<Mutex<Vec<Given>>>) -> S
 /// The `number`-th put: keys in a scattered order, values that don't repeat.
 fn put(number: u64) -> Command {
     let key = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) % KEYS;
-    let cache = CacheName::new("sessions").expect("a name");
     let key = Key::new(format!("key-{key:012}").into_bytes()).expect("a key");
     let token = WriteToken { client: ClientId(1), number };
-    let write = Write::new(Operation::Put, cache, key, token, value(number, VALUE_BYTES).into());
-    Command::Write { node: NodeName::new("node11").expect("a name"), write }
+    let write = Write::new(Operation::Put, cache(), key, token, value(number, VALUE_BYTES).into());
+    Command::Write { node: node(), write }
 }
 
 fn value(number: u64, bytes: usize) -> Vec<u8> {

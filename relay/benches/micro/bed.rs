@@ -5,19 +5,19 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use landbridge_protocol::{
     frame::node::{Operation, Write},
-    name::{CacheName, NodeName, SiteName},
     position::Sequence,
-    record::{ClientId, Key, Merge, Record, WriteToken},
-    time::{Millis, Timestamp},
+    record::{ClientId, Key, Record, WriteToken},
+    time::Timestamp,
     version::RunId,
 };
 use landbridge_relay::engine::{
     command::{Command, Decided},
     group::Staged,
-    guards::Guards,
     header::{LogRead, LogRecord, ReadError, Records},
-    replica::{CacheConfig, Replica, ReplicaConfig, Replicate},
+    replica::Replica,
 };
+
+pub(crate) use crate::common::{cache, config, node, site};
 
 pub(crate) const KEYS: u64 = 100_000;
 pub(crate) const VALUE_BYTES: usize = 256;
@@ -25,15 +25,6 @@ pub(crate) const VALUE_BYTES: usize = 256;
 pub(crate) const GROUP: u64 = 64;
 pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
-pub(crate) fn site(name: &str) -> SiteName {
-    SiteName::new(name).expect("a name")
-}
-pub(crate) fn cache() -> CacheName {
-    CacheName::new("sessions").expect("a name")
-}
-pub(crate) fn node() -> NodeName {
-    NodeName::new("node11").expect("a name")
-}
 /// The key of the `number`-th put: in a scattered order.
 pub(crate) fn key(number: u64) -> Key {
     let key = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) % KEYS;
@@ -46,26 +37,6 @@ pub(crate) fn write(number: u64) -> Write {
 }
 pub(crate) fn put(number: u64) -> Command {
     Command::Write { node: node(), write: write(number) }
-}
-
-pub(crate) fn config(own: &str, peers: &[&str]) -> ReplicaConfig {
-    let of =
-        CacheConfig { merge: Merge::RemoveWins, replicate: Replicate::Async, lifespan: None, max_entry_bytes: 1 << 20 };
-    ReplicaConfig {
-        site: site(own),
-        peers: peers.iter().map(|peer| site(peer)).collect(),
-        former_sites: Default::default(),
-        caches: [(cache(), of)].into(),
-        max_clock_skew: Millis::from_secs(60),
-        tombstone_min_age: Millis::from_secs(60),
-        tombstone_max_age: Millis::from_secs(86_400),
-        max_tombstones: 1_000_000,
-        max_runs: 16_384,
-        reconcile_keys: 4096,
-        forward_after: Millis::from_secs(2),
-        fill_wait: Millis::ZERO,
-        guards: Guards::all(),
-    }
 }
 
 /// The records that a log has; those of superseded writes are let go with the commits that nobody reads any more.

@@ -5,6 +5,8 @@
 
 mod bed;
 mod codec;
+#[path = "../common/mod.rs"]
+mod common;
 mod engine;
 mod link;
 mod listener;

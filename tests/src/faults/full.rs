@@ -109,7 +109,7 @@ async fn round(
             writers.spawn(writer.write(stopped.clone()));
         }
     }
-    // The moment itself is what is tested.
+    // Here and below nothing is waited for: the random moment itself is what is tested.
     sleep(Duration::from_millis(rng.random_range(20..300))).await;
     let left = if rng.random() { 0 } else { rng.random_range(0..u64::from(RESERVE_MIB) << 20) };
     let filler = sites.store(0).join("filler");
