@@ -438,6 +438,11 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_checksum_takes_no_room() {
+        assert_eq!(std::mem::size_of::<Held>(), 56);
+    }
+
+    #[test]
     fn what_is_written_over_with_the_same_deadline_still_has_it() {
         let (cache, key) = (CacheName::new("sessions").unwrap(), Key::new("key").unwrap());
         let origin = Origin { site: SiteName::new("a").unwrap(), run: RunId(1) };

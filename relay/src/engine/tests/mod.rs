@@ -5,6 +5,7 @@ mod bed;
 mod batches;
 mod causality;
 mod conflicts;
+mod drift;
 mod ended;
 mod expiry;
 mod filling;
