@@ -17,6 +17,7 @@ pub mod next;
 pub mod patience;
 pub mod ports;
 pub mod relay;
+pub mod simulation;
 pub mod sites;
 pub mod soak;
 pub mod steady;

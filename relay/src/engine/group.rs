@@ -259,6 +259,9 @@ impl<'a> Group<'a> {
 
     /// What is held of a key, by the group so far.
     pub(crate) fn slot(&self, cache: &CacheName, key: &Key) -> Option<Slot> {
+        if !self.guards().hold(Guard::GroupSoFar) {
+            return self.base.slot(cache, key);
+        }
         // Floors only rise: the newest is the one that counts.
         let mut cleared_by: Option<&CacheChange> = None;
         let mut held = None;

@@ -1,19 +1,25 @@
-//! The rules of replication by name, so that the explorer can take each out and show what then breaks.
+//! The rules of replication by name, so that the explorer and the simulation can take each out and show what then breaks.
 
 macro_rules! guards {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// A rule that holds in production and that the explorer may take out.
+    (
+        replication { $($(#[$doc:meta])* $name:ident,)* }
+        relay { $($(#[$whole_doc:meta])* $whole:ident,)* }
+    ) => {
+        /// A rule that holds in production and that a test may take out.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum Guard { $($(#[$doc])* $name,)* }
+        pub enum Guard { $($(#[$doc])* $name,)* $($(#[$whole_doc])* $whole,)* }
 
         impl Guard {
-            /// Every guard.
+            /// Every rule of replication: the explorer shows what breaks without it.
             pub const ALL: &'static [Guard] = &[$(Guard::$name,)*];
+            /// Rules of the relay as a whole, which the explorer does not get to see: the simulation shows what breaks.
+            pub const WHOLE: &'static [Guard] = &[$(Guard::$whole,)*];
         }
     };
 }
 
 guards! {
+replication {
     /// A batch's vector claims only what nothing unsent stands for.
     EagerVector,
     /// A record answers for those that it superseded.
@@ -94,6 +100,15 @@ guards! {
     FreshBirth,
     /// What a peer lacks is drift only where who lists it knows of all that the peer has let go.
     DriftDropped,
+}
+relay {
+    /// Of two versions with one clock, the origin decides.
+    OriginDecides,
+    /// A command sees what those before it in its group have changed.
+    GroupSoFar,
+    /// Links and listeners read the log no further than what is published, and tell what is held.
+    ReadPublished,
+}
 }
 
 /// The guards that hold: all of them, but in the explorer.

@@ -5,7 +5,7 @@ use landbridge_protocol::{
     position::Sequence,
     record::{Kind, Merge, Record},
     time::Timestamp,
-    version::Version,
+    version::{Origin, RunId, Version},
 };
 
 use super::{
@@ -78,6 +78,7 @@ pub type Rank = (Option<Version>, bool, Version);
 
 /// `latest`: the version. `remove_wins`: birth, then removed over live, then version.
 pub fn rank(merge: Merge, guards: Guards, kind: Kind, version: Version, birth: Version) -> Rank {
+    let version = if guards.hold(Guard::OriginDecides) { version } else { of_no_origin(version) };
     match merge {
         Merge::Latest => (None, false, version),
         Merge::RemoveWins if !guards.hold(Guard::OrderVersion) => (Some(birth), false, version),
@@ -86,6 +87,11 @@ pub fn rank(merge: Merge, guards: Guards, kind: Kind, version: Version, birth: V
             (Some(birth), removed, version)
         }
     }
+}
+
+fn of_no_origin(version: Version) -> Version {
+    let site = SiteName::new("any").expect("a name for a site");
+    Version { origin: Origin { site, run: RunId(0) }, ..version }
 }
 
 /// Whether a record lies below a clear's floor: by version under `latest`, by birth under `remove_wins`.

@@ -142,3 +142,23 @@ async fn what_was_let_go_of_caches_that_others_have_alone_is_not_missed() {
     let (mut again, _) = subscribe(&log, Some(token), false).begun().await;
     assert_eq!(again.until("SnapshotEnd").await.len(), 4);
 }
+
+/// The token's V covers the removal, which it was told of elsewhere, and this relay's does not: what was told here since goes
+/// with a reconcile, for that removal's sake.
+#[tokio::test]
+async fn what_a_reconcile_takes_away_is_said_to_one_who_heard_of_the_removal_elsewhere() {
+    let (here, there) = (Log::new(), Log::of(origin_of("site2", 7)));
+    here.append("k", Kind::Live, "1");
+    there.receive(here.after(0)[0].clone());
+    there.learn(&here.seen());
+    there.append("k", Kind::Tombstone, "");
+    let (mut elsewhere, _) = subscribe(&there, None, true).begun().await;
+    let token = elsewhere.event().await.token;
+    let (mut again, _) = subscribe(&here, Some(token), false).begun().await;
+    here.append("k", Kind::Live, "2");
+    again.until("Created k=2").await;
+    here.drop_tombstone(there.after(1)[0].version);
+    here.append("a", Kind::Live, "3");
+    let events = again.until("SnapshotEnd").await;
+    assert!(events.iter().any(|event| event.starts_with("Gap")), "{events:?}");
+}

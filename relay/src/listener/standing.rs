@@ -93,7 +93,8 @@ impl Standing {
             seen: told.meet(&published.seen_of(&cache)),
             cache,
             owed: published.head,
-            passed: told.clone(),
+            // What `told` covers of removals that this relay has not heard of may be written over here, and go with a reconcile.
+            passed: told.meet(&published.seen),
             anew_through: published.head,
             before: told,
         }

@@ -19,6 +19,7 @@ use super::shelf::{MAX_LOOK, Stock};
 use crate::{
     engine::{
         command::Published,
+        guards::Guard,
         header::{LogRead, ReadError},
     },
     listener::{self, Feed, Read, SnapshotPage},
@@ -89,7 +90,10 @@ impl Feed for Stock {
     }
 
     fn holds(&self, sequence: Sequence, record: &Record) -> Result<(), Sequence> {
-        self.store.view(|replica| if replica.holds(sequence, record) { Ok(()) } else { Err(replica.head()) })
+        self.store.view(|replica| {
+            let ahead = sequence > replica.head() && !replica.config().guards.hold(Guard::ReadPublished);
+            if ahead || replica.holds(sequence, record) { Ok(()) } else { Err(replica.head()) }
+        })
     }
 
     async fn page(&self, cache: &CacheName, after: Option<&Key>, max_bytes: usize) -> Result<SnapshotPage, Refusal> {

@@ -69,6 +69,7 @@ use crate::{
     clock::Clock,
     engine::{
         command::{Command, Decided, Published},
+        guards::{Guard, Guards},
         header::{LogRead, ReadError, Records},
         replica::Replica,
     },
@@ -99,6 +100,7 @@ struct Shared {
     hold: Arc<Hold>,
     metrics: Metrics,
     workers: Workers,
+    guards: Guards,
 }
 
 impl std::fmt::Debug for Store {
@@ -128,6 +130,7 @@ impl Store {
         metrics: Metrics,
         workers: Workers,
     ) -> Result<Self, OpenError> {
+        let guards = options.replica.guards;
         let (writer, scribe) =
             opening::open_writer(log, options.replica, options.run, options.limits, clock.now(), metrics)?;
         let (replica, poison, reader) = (writer.replica.clone(), writer.poison.clone(), writer.reader.clone());
@@ -151,6 +154,7 @@ impl Store {
             hold,
             metrics,
             workers,
+            guards,
         };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -241,7 +245,10 @@ impl Store {
 
     /// All records after `after` that the log has, as far as the published head, about `max_bytes` of them.
     pub fn read_log(&self, after: Sequence, max_bytes: usize) -> Result<LogRead, ReadError> {
-        let head = self.shared.published.borrow().head;
+        let head = match self.shared.guards.hold(Guard::ReadPublished) {
+            true => self.shared.published.borrow().head,
+            false => self.shared.reader.appended()?,
+        };
         self.shared.reader.read(after, head, max_bytes)
     }
 

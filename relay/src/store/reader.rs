@@ -77,6 +77,13 @@ impl Reader {
         }
     }
 
+    /// The last sequence that was appended, durable or not.
+    pub(super) fn appended(&self) -> Result<Sequence, ReadError> {
+        let (first, commit) = self.commit_at(Sequence::new(u64::MAX))?;
+        let failed = |error: encoding::DecodeError| ReadError { sequence: first, reason: error.to_string() };
+        encoding::range(&commit).map(|(_, last)| last).map_err(failed)
+    }
+
     /// Bytes that the log's storage has left; `None` where it can't tell.
     pub(super) fn free_bytes(&self) -> Option<u64> {
         self.log.free_bytes()

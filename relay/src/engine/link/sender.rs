@@ -241,7 +241,7 @@ impl Sender {
     /// What is to be done next; call until `None`, after each input, whenever the committed state has changed, and when
     /// [`Sender::deadline`] has passed.
     pub fn poll(&mut self, replica: &Replica, now: Timestamp) -> Option<SenderOutput> {
-        self.lag.note(replica.head(), now);
+        self.note_lag(replica, now);
         if self.out.is_empty() {
             self.advance(replica, now);
         }

@@ -61,7 +61,11 @@ impl Relay {
     }
 
     pub(super) fn step(&mut self, command: Command) -> Decided {
-        let mut group = self.replica.begin(NOW);
+        self.step_at(NOW, command)
+    }
+
+    pub(super) fn step_at(&mut self, now: Timestamp, command: Command) -> Decided {
+        let mut group = self.replica.begin(now);
         let decided = group.step(command, &self.log);
         let staged = group.finish();
         for (sequence, record) in staged.commit.iter().flat_map(|commit| &commit.records) {
@@ -171,6 +175,26 @@ fn what_is_written_arrives_with_its_vector_and_an_idle_link_says_nothing_more() 
     assert!(b.replica.seen().includes(a.replica.seen()));
     assert_eq!(sender.report(&a.replica, NOW).lag_changes, 0);
     assert!(pump(&mut sender, &mut a, &mut b).is_empty());
+}
+
+#[test]
+fn an_entry_that_expires_at_both_sites_leaves_neither_behind() {
+    let (mut a, mut b) = (Relay::new("site1", "site2", 1), Relay::new("site2", "site1", 2));
+    let mut sender = Sender::new(b.replica.site(), SenderConfig::default(), 1);
+    pump(&mut sender, &mut a, &mut b);
+    let key = Key::new(vec![b'k']).expect("a key");
+    let (cache, token) = (CacheName::new("c").expect("a name"), WriteToken { client: ClientId(1), number: 1 });
+    let mut write = node::Write::new(node::Operation::Put, cache, key, token, Bytes::from_static(b"value"));
+    write.lifespan = Some(Millis::new(5));
+    a.step(Command::Write { node: NodeName::new("node11").expect("a name"), write }).expect("a put is taken");
+    pump(&mut sender, &mut a, &mut b);
+    pump(&mut Sender::new(a.replica.site(), SenderConfig::default(), 2), &mut b, &mut a);
+    let (head, later) = (a.replica.head(), NOW.after(Millis::new(10)));
+    a.step_at(later, Command::Housekeep).expect("it is past its deadline");
+    assert!(a.replica.head() > head, "a mark is committed");
+    assert!(pump_at(&mut sender, &mut a, &mut b, later).is_empty(), "the peer makes its own");
+    let report = sender.report(&a.replica, later.after(DAY));
+    assert_eq!((report.lag_changes, report.lag), (0, Millis::ZERO));
 }
 
 #[test]

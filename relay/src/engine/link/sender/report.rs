@@ -6,6 +6,18 @@ use super::{Sender, State};
 use crate::engine::{link::SenderReport, replica::Replica};
 
 impl Sender {
+    /// What the log has since; less what the peer needs not be sent, as where the marks of expired entries are all that is new:
+    /// nothing of that goes, and nothing is acknowledged.
+    pub(super) fn note_lag(&mut self, replica: &Replica, now: Timestamp) {
+        self.lag.note(replica.head(), now);
+        let State::Streaming(open) = &self.state else { return };
+        let stream = &open.stream;
+        let nothing_flies = self.out.is_empty() && stream.window.is_empty() && stream.reading.is_none();
+        if nothing_flies && stream.is_caught_up(replica) {
+            self.lag.acknowledge(replica.head());
+        }
+    }
+
     /// The link for `status`.
     pub fn report(&self, replica: &Replica, now: Timestamp) -> SenderReport {
         let (state, detail) = match &self.state {

@@ -1,0 +1,234 @@
+//! A history, looked up: which record has a version, what was durable where and when, who was answered what.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use landbridge_protocol::{
+    name::CacheName,
+    record::{Key, Kind, Merge, Record},
+    version::Version,
+};
+use landbridge_relay::engine::{
+    guards::Guards,
+    slot::{Rank, is_below, rank},
+};
+
+use crate::simulation::{
+    clock::EPOCH,
+    history::{Answer, Entry, Happening},
+    nodes::{key_of, name_of},
+    plan::{CACHES, Disk, Operation, What},
+};
+
+/// Clocks are wrong by less than this.
+const SKEW_MS: u64 = 30_000;
+
+/// A key of a cache.
+pub(super) type Place = (CacheName, Key);
+
+/// A request and its answer, by their places in the history.
+pub(super) struct Exchange<'h> {
+    pub(super) asked: usize,
+    pub(super) answered: usize,
+    pub(super) node: usize,
+    pub(super) site: usize,
+    pub(super) operation: Operation,
+    pub(super) value: &'h Bytes,
+    pub(super) expected: Option<Version>,
+    pub(super) answer: &'h Answer,
+}
+
+/// See the module.
+pub(super) struct Ledger<'h> {
+    pub(super) history: &'h [Entry],
+    pub(super) sites: usize,
+    /// Each record that was durable anywhere, once; without marks, which are as their entries.
+    records: BTreeMap<Version, Arc<Record>>,
+    by_place: BTreeMap<Place, Vec<Arc<Record>>>,
+    clears: BTreeMap<CacheName, Vec<Arc<Record>>>,
+    pub(super) exchanges: Vec<Exchange<'h>>,
+}
+
+impl<'h> Ledger<'h> {
+    pub(super) fn of(history: &'h [Entry], sites: usize) -> Self {
+        let mut ledger = Self {
+            history,
+            sites,
+            records: BTreeMap::new(),
+            by_place: BTreeMap::new(),
+            clears: BTreeMap::new(),
+            exchanges: Vec::new(),
+        };
+        let mut open = BTreeMap::new();
+        for (at, entry) in history.iter().enumerate() {
+            match &entry.what {
+                Happening::Durable { record, .. } => ledger.enter(record),
+                Happening::Asked { node, site, operation, value, expected } => {
+                    open.insert(*node, (at, *site, *operation, value, *expected));
+                }
+                Happening::Answered { node, answer } => {
+                    let Some((asked, site, operation, value, expected)) = open.remove(node) else { continue };
+                    let (node, answered) = (*node, at);
+                    let exchange = Exchange { asked, answered, node, site, operation, value, expected, answer };
+                    ledger.exchanges.push(exchange);
+                }
+                _ => {}
+            }
+        }
+        ledger
+    }
+
+    fn enter(&mut self, record: &Arc<Record>) {
+        if record.kind == Kind::Mark || self.records.insert(record.version, record.clone()).is_some() {
+            return;
+        }
+        match &record.key {
+            Some(key) => self.by_place.entry((record.cache.clone(), key.clone())).or_default().push(record.clone()),
+            None => self.clears.entry(record.cache.clone()).or_default().push(record.clone()),
+        }
+    }
+
+    /// The record of a version.
+    pub(super) fn record(&self, version: &Version) -> Option<&Arc<Record>> {
+        self.records.get(version)
+    }
+
+    /// Whether it may be that nothing is there, though a record was: it, or what outranks it, is a removal, was cleared, or
+    /// is past its deadline at that moment, by some clock.
+    pub(super) fn may_be_gone(&self, record: &Record, at_ms: u64) -> bool {
+        let Some(place) = place_of(record) else { return true };
+        let latest = EPOCH.as_millis() + at_ms + SKEW_MS;
+        let ended = |other: &Record| {
+            let expired = other.deadline.is_some_and(|deadline| deadline.as_millis() <= latest);
+            other.kind == Kind::Tombstone || expired || self.is_cleared(other)
+        };
+        let others = self.by_place.get(&place).into_iter().flatten();
+        others.filter(|other| rank_of(other) >= rank_of(record)).any(|other| ended(other))
+    }
+
+    /// Whether it lies below a clear that was durable anywhere.
+    pub(super) fn is_cleared(&self, record: &Record) -> bool {
+        let merge = merge_of(&record.cache);
+        let clears = self.clears.get(&record.cache).into_iter().flatten();
+        clears.into_iter().any(|clear| is_below(merge, &clear.version, &record.version, &record.birth))
+    }
+
+    /// What an answered removal or clear has left on the disk of its site, between question and answer.
+    pub(super) fn left_by(&self, exchange: &Exchange<'_>) -> Option<&'h Arc<Record>> {
+        let Operation { cache, key, what, .. } = exchange.operation;
+        let (cache, key, node) = (cache_of(cache), key_of(key), name_of(exchange.node));
+        self.history[exchange.asked..exchange.answered].iter().find_map(|entry| match &entry.what {
+            Happening::Durable { site, record, .. } if *site == exchange.site && record.cache == cache => {
+                let same = match what {
+                    What::Clear => record.kind == Kind::Clear,
+                    _ => record.kind == Kind::Tombstone && record.key.as_ref() == Some(&key),
+                };
+                let by = record.node.as_ref().is_some_and(|name| name.to_string() == node);
+                (same && by).then_some(record)
+            }
+            _ => None,
+        })
+    }
+
+    /// All that was acknowledged: who, and the record that it made.
+    pub(super) fn acknowledged(&self) -> impl Iterator<Item = (&Exchange<'h>, &Arc<Record>)> {
+        self.exchanges.iter().flat_map(|exchange| {
+            let written: &[Version] = match exchange.answer {
+                Answer::Written(versions) => versions,
+                _ => &[],
+            };
+            let gone = matches!(exchange.answer, Answer::Gone).then(|| self.left_by(exchange)).flatten();
+            let records = written.iter().filter_map(|version| self.record(version)).chain(gone);
+            records.map(move |record| (exchange, record))
+        })
+    }
+
+    /// Where a site's disk was wiped or replaced between two places of the history.
+    pub(super) fn was_replaced(&self, site: usize, from: usize, to: usize) -> bool {
+        self.history[from..to].iter().any(|entry| match entry.what {
+            Happening::Starts { site: of, disk } => of == site && disk != Disk::Same,
+            _ => false,
+        })
+    }
+
+    /// Whether at some moment, after it was durable, no disk had it or anything that outranks it. What was superseded,
+    /// dropped or compacted away counts as there: only wiped and replaced disks take away.
+    pub(super) fn was_destroyed(&self, record: &Record) -> bool {
+        let place = place_of(record);
+        let wanted = rank_of(record);
+        let mut held = vec![false; self.sites];
+        let mut copied = vec![false; self.sites];
+        let mut was_held = false;
+        for entry in self.history {
+            match &entry.what {
+                Happening::Durable { site, record: other, .. } => {
+                    let same = other.cache == record.cache && place_of(other) == place;
+                    if same && rank_of(other) >= wanted {
+                        held[*site] = true;
+                        was_held = true;
+                    }
+                }
+                Happening::Copied { site } => copied[*site] = held[*site],
+                Happening::Starts { site, disk: Disk::Wiped } => held[*site] = false,
+                Happening::Starts { site, disk: Disk::Copy } => held[*site] = copied[*site],
+                _ => continue,
+            }
+            if was_held && !held.contains(&true) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Whether a site's disk had a record, since it was wiped or replaced last, when another became durable there.
+    pub(super) fn had_seen(&self, site: usize, later: &Record, earlier: &Record) -> bool {
+        let mut had = false;
+        for entry in self.history {
+            match &entry.what {
+                Happening::Durable { site: of, record, .. } if *of == site => {
+                    if record.version == later.version {
+                        return had;
+                    }
+                    had |= record.version == earlier.version;
+                }
+                Happening::Starts { site: of, disk } if *of == site && *disk != Disk::Same => had = false,
+                _ => {}
+            }
+        }
+        had
+    }
+
+    /// The moment of a place in the history.
+    pub(super) fn at_ms(&self, at: usize) -> u64 {
+        self.history[at].at_ms
+    }
+}
+
+/// Its key, of records of one.
+pub(super) fn place_of(record: &Record) -> Option<Place> {
+    record.key.as_ref().map(|key| (record.cache.clone(), key.clone()))
+}
+
+/// What a cache of the plan is called.
+pub(super) fn cache_of(number: usize) -> CacheName {
+    CacheName::new(CACHES[number].0).expect("a cache's name")
+}
+
+/// How a cache merges.
+pub(super) fn merge_of(cache: &CacheName) -> Merge {
+    match CACHES.iter().find(|(name, ..)| *name == cache.as_str()) {
+        Some((_, "latest", _)) => Merge::Latest,
+        _ => Merge::RemoveWins,
+    }
+}
+
+/// What records of one key, or clears of one cache, are ordered by; every rule holds here.
+pub(super) fn rank_of(record: &Record) -> Rank {
+    let merge = if record.kind == Kind::Clear { Merge::Latest } else { merge_of(&record.cache) };
+    rank(merge, Guards::all(), record.kind, record.version, record.birth)
+}
+
+/// Whether its deadline is past by the clock of that version, which is no earlier than the wall clock of who decided.
+pub(super) fn had_expired(record: &Record, by: &Version) -> bool {
+    record.deadline.is_some_and(|deadline| deadline <= by.clock.wall())
+}
