@@ -47,6 +47,7 @@ mod outdone;
 mod peer;
 mod reconcile;
 mod replay;
+mod runs;
 mod sums;
 mod tokens;
 mod tombstones;

@@ -164,7 +164,7 @@ impl Hash for Core {
     fn hash<H: Hasher>(&self, state: &mut H) {
         (self.run, self.head, self.clock, &self.seen, &self.dropped).hash(state);
         (&self.cursors, &self.runs, self.filled, self.ended, self.outdone).hash(state);
-        (&self.peers, &self.round, &self.closed).hash(state);
+        (&self.peers, &self.round, &self.closed, self.generation).hash(state);
     }
 }
 impl Hash for Replica {

@@ -36,28 +36,15 @@ impl Feed for Stock {
     }
 
     fn continues(&self, origin: &Origin) -> bool {
-        self.store.view(|replica| {
-            let runs = replica.runs();
-            let at = runs.iter().position(|run| run.run == origin.run);
-            let all_in_order = |at: usize| runs[at..runs.len() - 1].iter().all(|run| run.ended_in_order);
-            origin.site == replica.site() && at.is_some_and(all_in_order)
-        })
+        self.store.view(|replica| replica.continues(origin))
     }
 
     fn had(&self, origin: &Origin, sequence: Sequence) -> bool {
-        self.store.view(|replica| {
-            let runs = replica.runs();
-            let ends = runs.iter().skip(1).map(|next| next.first.previous()).chain([replica.head()]);
-            let end = runs.iter().zip(ends).find(|(known, _)| known.run == origin.run).map(|(_, end)| end);
-            origin.site == replica.site() && end.is_some_and(|end| sequence <= end)
-        })
+        self.store.view(|replica| replica.had(origin, sequence))
     }
 
     fn former(&self) -> Option<(Origin, Sequence)> {
-        self.store.view(|replica| {
-            let [.., former, present] = replica.runs() else { return None };
-            Some((Origin { site: replica.site(), run: former.run }, present.first.previous()))
-        })
+        self.store.view(|replica| replica.former())
     }
 
     fn replicates(&self, cache: &CacheName, site: SiteName) -> bool {

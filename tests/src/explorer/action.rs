@@ -50,6 +50,16 @@ pub enum Action {
     Pass,
     /// A cache that was local begins to replicate.
     Widen(usize),
+    /// A site takes the guest into its configuration.
+    Name(usize),
+    /// A site decommissions the guest.
+    Strike(usize),
+    /// The guest starts.
+    Start,
+    /// The listener comes to a site, and hears all that there is to hear.
+    Listen(usize),
+    /// The listener comes to a site, and hears one event.
+    Glimpse(usize),
     /// A log loses what it holds of a key, and the relay is killed and starts again.
     Lose(usize, usize),
     /// A link checks whether the receiver holds what the sender does, and mends it.
@@ -85,6 +95,11 @@ impl FromStr for Action {
             ("LoseTail", &[site]) => Self::LoseTail(site),
             ("Wipe", &[site]) => Self::Wipe(site),
             ("Widen", &[site]) => Self::Widen(site),
+            ("Name", &[site]) => Self::Name(site),
+            ("Strike", &[site]) => Self::Strike(site),
+            ("Listen", &[site]) => Self::Listen(site),
+            ("Glimpse", &[site]) => Self::Glimpse(site),
+            ("Start", &[]) => Self::Start,
             ("Mend", &[]) => Self::Mend,
             ("Pass", &[]) => Self::Pass,
             _ => return Err(unknown()),
@@ -104,7 +119,7 @@ impl World {
     pub fn actions(&self) -> Vec<Action> {
         let (s, spent) = (&self.scenario, &self.spent);
         let mut out = Vec::new();
-        for site in 0..self.sites.len() {
+        for site in (0..self.sites.len()).filter(|site| self.runs(*site)) {
             let ready = self.sites[site].replica.ready(self.now);
             for k in (0..s.keys).filter(|k| self.shares(site, *k)) {
                 if spent.losses < s.losses && self.may_lose(site, k) {
@@ -117,13 +132,16 @@ impl World {
                     out.push(Action::Remove(site, k));
                 }
             }
+            if spent.listens < s.listens && ready {
+                out.extend([Action::Listen(site), Action::Glimpse(site)]);
+            }
             if spent.clears < s.clears && ready {
                 out.push(Action::Clear(site));
             }
             out.push(Action::Housekeep(site));
             self.calamities(site, &mut out);
         }
-        for (from, to) in self.pairs() {
+        for (from, to) in self.pairs().filter(|(from, to)| self.are_linked(*from, *to)) {
             let wire = &self.link(from, to).wire;
             if !wire.there.is_empty() {
                 out.push(Action::Deliver(from, to));
@@ -150,9 +168,27 @@ impl World {
         if spent.passes < s.passes {
             out.push(Action::Pass);
         }
+        self.changes(&mut out);
         let local = s.local.filter(|site| spent.widenings < s.widenings && !self.shares(*site, 0));
         out.extend(local.map(Action::Widen));
         out
+    }
+
+    fn changes(&self, out: &mut Vec<Action>) {
+        let (s, spent) = (&self.scenario, &self.spent);
+        let Some(guest) = s.guest else { return };
+        let mut known = true;
+        for site in (0..self.sites.len()).filter(|site| *site != guest) {
+            match self.knows_site(site, guest) {
+                true if self.runs(guest) && spent.leaves < s.leaves => out.push(Action::Strike(site)),
+                false if !self.runs(guest) && spent.joins < s.joins => out.push(Action::Name(site)),
+                _ => {}
+            }
+            known &= self.knows_site(site, guest);
+        }
+        if known && !self.runs(guest) {
+            out.push(Action::Start);
+        }
     }
 
     fn calamities(&self, site: usize, out: &mut Vec<Action>) {
@@ -181,8 +217,9 @@ impl World {
     /// Lets it happen.
     pub fn act(&mut self, action: Action) {
         let before = self.clone();
-        let Spent { restarts, tails, wipes, breaks, isolations, passes, clears, cuts, widenings, losses, checks } =
-            &mut self.spent;
+        let Spent {
+            restarts, tails, wipes, breaks, isolations, passes, clears, cuts, widenings, losses, checks, ..
+        } = &mut self.spent;
         match action {
             Action::Put(site, k) => self.put(site, k),
             Action::Remove(site, k) => self.remove(site, k),
@@ -224,18 +261,27 @@ impl World {
             }
             Action::LoseTail(site) => {
                 *tails += 1;
+                self.listener_loses(site);
                 let commits = self.saved.take().map_or(0, |(_, commits, _)| commits);
                 self.restart(site, commits);
             }
             Action::Wipe(site) => {
                 *wipes += 1;
                 self.saved = self.saved.filter(|(at, _, _)| *at != site);
+                self.listener_loses(site);
                 self.restart(site, 0);
             }
             Action::Widen(site) => {
                 *widenings += 1;
                 self.widen(site);
             }
+            Action::Listen(site) | Action::Glimpse(site) => {
+                self.spent.listens += 1;
+                self.listen(site, if matches!(action, Action::Listen(_)) { usize::MAX } else { 1 });
+            }
+            Action::Name(site) => self.name(site),
+            Action::Strike(site) => self.strike(site),
+            Action::Start => self.start_guest(),
             Action::Lose(site, k) => {
                 *losses += 1;
                 self.lose(site, k);
@@ -282,6 +328,10 @@ impl World {
             | Action::Stop(site)
             | Action::LoseTail(site)
             | Action::Wipe(site)
+            | Action::Name(site)
+            | Action::Listen(site)
+            | Action::Glimpse(site)
+            | Action::Strike(site)
             | Action::Widen(site) => {
                 format!("{action:?}: {}", state(site))
             }

@@ -55,11 +55,13 @@ impl World {
     /// An entry of `before` that is neither held now, nor outdone by a held one or by a known removal.
     pub fn lost(&self, before: &World, absent: Absent) -> Option<String> {
         for k in 0..self.scenario.keys {
-            for site in (0..self.sites.len()).filter(|site| Absent::Site(*site) != absent) {
+            for site in (0..self.sites.len()).filter(|site| Absent::Site(*site) != absent && self.runs(*site)) {
                 let Some(slot) = before.live(site, k) else { continue };
                 let rank = self.rank(&slot);
                 let known = |other: &Slot| matches!(other.kind, Kind::Live | Kind::Mark) && self.rank(other) >= rank;
-                if (0..self.sites.len()).any(|other| self.slot(other, k).is_some_and(|held| known(&held))) {
+                if (0..self.sites.len())
+                    .any(|other| self.runs(other) && self.slot(other, k).is_some_and(|held| known(&held)))
+                {
                     continue;
                 }
                 let expired = !slot.is_live(self.now) || self.known.ended[k].is_some_and(|ended| rank <= ended);
@@ -75,7 +77,7 @@ impl World {
     /// reach each other hold the same.
     fn judge(&self, at_the_end: bool) -> Option<String> {
         let whole = self.cut.is_empty();
-        for one in 0..self.sites.len() {
+        for one in (0..self.sites.len()).filter(|one| self.runs(*one)) {
             for other in one + 1..self.sites.len() {
                 if let Some(differs) = self.differ(one, other) {
                     return Some(differs);
@@ -94,7 +96,7 @@ impl World {
                 }
             }
         }
-        None
+        if at_the_end && whole { self.misheard() } else { None }
     }
 
     /// Whether some chain of links over which the key's cache replicates leads from the one to the other.
@@ -130,6 +132,7 @@ impl World {
 
     /// What is wrong with a world in which nothing more happens by itself at this time, whoever is cut from whom.
     pub fn stands(&self, settled: &mut Prints) -> Option<String> {
+        // What is being changed is brought to its end there; and all that is configured anew takes time.
         if self.scenario.is_timed() || self.scenario.losses > 0 {
             self.settles(Absent::AsCut, settled)
         } else {
@@ -142,6 +145,7 @@ impl World {
         if absent != Absent::AsCut {
             world.mend();
         }
+        world.change_all();
         match absent {
             Absent::None | Absent::AsCut => {}
             Absent::Site(site) => {
@@ -200,7 +204,7 @@ impl World {
                 break;
             }
             // What expires would hide what has diverged before; what is passed on late has not yet arrived.
-            let early = passes == PASSES && self.scenario.forward_after == Millis::ZERO && self.scenario.widenings == 0;
+            let early = passes == PASSES && self.scenario.forward_after == Millis::ZERO && !self.scenario.changes();
             let early = early.then(|| world.judge(false));
             if let Some(why) = early.flatten() {
                 return Some(why);

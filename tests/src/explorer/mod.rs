@@ -16,12 +16,20 @@
 //! until they are delivered. Senders are polled at once for what is quiet; only content and handshakes wait to be polled
 //! for. All sites have one wall clock, which stands still but for [`world::World::pass`] and a
 //! millisecond at each restart. Not in it: what compaction takes out of a log, several commands in one commit, clocks that
-//! differ, and answers that are late.
+//! differ, answers that are late, and a site that starts before all others know it.
+//!
+//! A scenario may have a guest ([`world`], `guest.rs`): a site that is added and decommissioned, each other one taking it into its
+//! configuration, or out, at a moment of its own. A world in the middle of that is judged with the change brought to its end.
+//! And it may have a [`listener`]: it comes to any site with the token that it has, to the relay's own `listener::serve` on the
+//! site as it stands, hears one event or all, and is gone. Where all sites are equal in the end, it must have been told what is
+//! held of each key wherever it comes next (MISHEARD), and of a gap only where something was removed or lost (GAP FOR NOTHING).
+//! Not in that: a subscription that stays while things change, what expires, and clears.
 
 pub mod action;
 pub mod check;
 pub mod known;
 pub mod link;
+pub mod listener;
 pub mod pairs;
 pub mod part;
 pub mod print;

@@ -52,7 +52,10 @@ pub fn print(world: &World, salt: u64) -> u64 {
         link.print().hash(state);
     }
     let known = &world.known;
-    (world.cut, world.now, &known.ended, world.saved, world.spent).hash(state);
+    (world.cut, world.running, world.now, &known.ended, world.saved, world.spent).hash(state);
+    if world.scenario.listens > 0 {
+        world.listener.hash(state);
+    }
     (known.puts, known.removals.len(), world.fault.is_some()).hash(state);
     hasher.finish()
 }

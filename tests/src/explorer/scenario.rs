@@ -52,6 +52,18 @@ pub struct Scenario {
     pub local: Option<usize>,
     /// Reconfigurations by which it begins to replicate there.
     pub widenings: u8,
+    /// The site that comes and goes.
+    pub guest: Option<usize>,
+    /// Whether it is there in the beginning.
+    pub guest_is_there: bool,
+    /// How often it is added: each other site takes it into its configuration, and then it starts.
+    pub joins: u8,
+    /// How often it is decommissioned, site by site.
+    pub leaves: u8,
+    /// Whether it comes back with what it had; else wiped.
+    pub keeps_disk: bool,
+    /// Times that a listener comes to a site, hears one event there or all, and is gone.
+    pub listens: u8,
     /// Records that a log loses without a word.
     pub losses: u8,
     /// Drift checks at any moment, with a repair; where records are lost, there is one of each link at the end as well.
@@ -95,6 +107,12 @@ impl Scenario {
             cuts: 0,
             local: None,
             widenings: 0,
+            guest: None,
+            guest_is_there: false,
+            joins: 0,
+            leaves: 0,
+            keeps_disk: false,
+            listens: 0,
             losses: 0,
             checks: 0,
             slow_words: false,
@@ -110,8 +128,13 @@ impl Scenario {
         self.merge == Merge::RemoveWins
     }
 
+    /// Whether relays are configured anew.
+    pub fn changes(&self) -> bool {
+        self.widenings > 0 || self.guest.is_some()
+    }
+
     /// Whether anything waits for time: that another configuration holds, a peer is told when its heartbeat is refused.
     pub fn is_timed(&self) -> bool {
-        self.lifespan > Millis::ZERO || self.forward_after > Millis::ZERO || self.widenings > 0
+        self.lifespan > Millis::ZERO || self.forward_after > Millis::ZERO || self.changes()
     }
 }

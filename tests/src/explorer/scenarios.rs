@@ -19,8 +19,12 @@ pub fn scenarios() -> Vec<Scenario> {
         Scenario { forced: true, isolations: 1, ..slow }
     };
     let mutual = |of: Scenario| Scenario { forced: true, isolations: 1, removes: 2, ..of };
+    let mutual_again = |of: Scenario| Scenario { isolations: 2, ..mutual(of) };
     let forced = |of: Scenario| Scenario { forced: true, isolations: 1, ..of };
     let expiry = |of: Scenario| Scenario { lifespan: Millis::from_secs(2), passes: 2, pass: Millis::new(1_500), ..of };
+    let comes = |of: Scenario| Scenario { guest: Some(2), joins: 1, ..of };
+    let goes = |of: Scenario| Scenario { guest: Some(2), guest_is_there: true, leaves: 1, ..of };
+    let hears = |of: Scenario| Scenario { listens: 3, ..of };
     let late = |of: Scenario| Scenario { forward_after: Millis::from_secs(2), passes: 1, ..of };
     vec![
         Scenario { name: "two", depth: 2, writes: 3, removes: 2, breaks: 1, ..two() },
@@ -75,6 +79,18 @@ pub fn scenarios() -> Vec<Scenario> {
             begin: DROPPED_BY_ONE,
             ..forced(three())
         },
+        // Two wipes, and two forced drops: both at one site, one at each, or as it comes.
+        Scenario { name: "two-mutual-wipes", wipes: 2, ..mutual(two()) },
+        Scenario { name: "two-wipes-drops-at-one", wipes: 2, writes: 3, begin: DROPPED_TWICE, ..mutual(two()) },
+        Scenario { name: "two-wipes-drops-at-both", wipes: 2, begin: BOTH_DROPPED, ..mutual(two()) },
+        Scenario { name: "wins-mutual-wipes", wipes: 2, ..mutual(wins()) },
+        Scenario { name: "wins-wipes-drops-at-one", wipes: 2, writes: 3, begin: DROPPED_TWICE, ..mutual(wins()) },
+        Scenario { name: "wins-wipes-drops-at-both", wipes: 2, begin: BOTH_DROPPED, ..mutual(wins()) },
+        Scenario { name: "two-wipes-drop-wipe", wipes: 2, begin: DROPPED_WIPED, ..mutual_again(two()) },
+        Scenario { name: "two-wipes-wipe-drop", wipes: 2, begin: WIPED_DROPPED, ..mutual_again(two()) },
+        Scenario { name: "wins-wipes-drop-wipe", wipes: 2, begin: DROPPED_WIPED, ..mutual_again(wins()) },
+        Scenario { name: "wins-wipes-wipe-drop", wipes: 2, begin: WIPED_DROPPED, ..mutual_again(wins()) },
+        Scenario { name: "three-dropped-wipes", wipes: 2, removes: 2, begin: DROPPED_BY_ONE, ..forced(three()) },
         Scenario { name: "wins3-tail", writes: 1, tails: 1, ..wins3() },
         // Records that are lost without a word, and drift checks at any moment.
         Scenario { name: "drift", losses: 1, checks: 1, ..two() },
@@ -96,6 +112,9 @@ pub fn scenarios() -> Vec<Scenario> {
         Scenario { name: "wins-clear-forced", clears: 1, absent: true, ..forced(wins()) },
         Scenario { name: "wins-clear-forced-keys", keys: 2, clears: 1, absent: true, ..forced(wins()) },
         Scenario { name: "wins-clear-tail", removes: 0, clears: 1, tails: 1, ..wins() },
+        Scenario { name: "wins-clear-expiry-keys", keys: 2, writes: 3, clears: 1, ..expiry(wins()) },
+        Scenario { name: "wins-clear-expiry-keys-forced", keys: 2, clears: 1, absent: true, ..forced(expiry(wins())) },
+        Scenario { name: "wins-clear-expiry-outage", keys: 2, clears: 1, begin: OUTAGE, ..forced(expiry(wins())) },
         Scenario { name: "three-clear", writes: 1, removes: 0, clears: 1, isolations: 1, ..three() },
         Scenario { name: "wins3-clear", writes: 1, removes: 0, clears: 1, isolations: 1, ..wins3() },
         Scenario { name: "wins3-clear-forced", writes: 1, clears: 1, absent: true, ..forced(wins3()) },
@@ -138,6 +157,71 @@ pub fn scenarios() -> Vec<Scenario> {
         Scenario { name: "three-widened-first", local: Some(0), widenings: 1, breaks: 1, ..three() },
         Scenario { name: "three-widened-cuts", local: Some(2), widenings: 1, cuts: 2, ..three() },
         Scenario { name: "three-widened-late", local: Some(2), keys: 2, widenings: 1, breaks: 1, ..late(three()) },
+        // A site that is added, is decommissioned, and comes back.
+        Scenario { name: "site-added", ..comes(three()) },
+        Scenario { name: "site-added-first", guest: Some(0), ..comes(three()) },
+        Scenario { name: "site-added-keys", keys: 2, batch: 1, writes: 3, ..comes(three()) },
+        Scenario { name: "site-added-break", writes: 1, breaks: 2, ..comes(three()) },
+        Scenario { name: "site-added-restart", restarts: 1, ..comes(three()) },
+        Scenario { name: "site-added-tail", tails: 1, ..comes(three()) },
+        Scenario { name: "site-added-wipe", writes: 1, wipes: 1, ..comes(three()) },
+        Scenario { name: "site-added-late", breaks: 1, ..comes(late(three())) },
+        Scenario { name: "site-added-clear", clears: 1, ..comes(three()) },
+        Scenario { name: "site-added-dropped", keys: 2, writes: 3, removes: 2, begin: GONE, ..comes(forced(three())) },
+        Scenario { name: "site-added-forced", removes: 2, ..comes(forced(three())) },
+        Scenario { name: "wins-site-added", absent: true, ..comes(wins3()) },
+        Scenario { name: "wins-site-added-forced", removes: 2, ..comes(forced(wins3())) },
+        Scenario { name: "site-removed", ..goes(three()) },
+        Scenario { name: "site-removed-first", guest: Some(0), ..goes(three()) },
+        Scenario { name: "site-removed-cut", isolations: 1, ..goes(three()) },
+        Scenario { name: "site-removed-cuts", cuts: 2, ..goes(three()) },
+        Scenario { name: "site-removed-late", ..goes(late(three())) },
+        Scenario { name: "site-removed-restart", restarts: 1, ..goes(three()) },
+        Scenario { name: "site-removed-tail", tails: 1, ..goes(three()) },
+        Scenario { name: "site-removed-forced", ..goes(forced(three())) },
+        Scenario { name: "wins-site-removed", absent: true, ..goes(wins3()) },
+        Scenario { name: "site-removed-half-told", begin: HALF_TOLD, ..goes(three()) },
+        Scenario { name: "site-removed-half-known", begin: HALF_KNOWN, removes: 2, ..goes(three()) },
+        Scenario { name: "wins-site-removed-half-told", begin: HALF_TOLD, ..goes(wins3()) },
+        Scenario { name: "wins-site-removed-half-known", begin: HALF_KNOWN, removes: 2, ..goes(wins3()) },
+        Scenario { name: "site-returns", joins: 1, ..goes(three()) },
+        Scenario { name: "site-returns-first", guest: Some(0), joins: 1, ..goes(three()) },
+        Scenario { name: "site-returns-cut", joins: 1, isolations: 1, ..goes(three()) },
+        Scenario { name: "wins-site-returns", joins: 1, absent: true, ..goes(wins3()) },
+        Scenario { name: "site-returns-half-told", joins: 1, begin: LEFT_HALF_TOLD, ..goes(three()) },
+        Scenario { name: "site-returns-half-known", joins: 1, begin: LEFT_HALF_KNOWN, removes: 2, ..goes(three()) },
+        Scenario { name: "site-returns-kept", joins: 1, keeps_disk: true, ..goes(three()) },
+        Scenario { name: "wins-site-returns-kept", joins: 1, keeps_disk: true, ..goes(wins3()) },
+        Scenario { name: "site-returns-gone", joins: 1, removes: 2, begin: GONE_MEANWHILE, ..goes(three()) },
+        Scenario {
+            name: "site-returns-kept-gone",
+            joins: 1,
+            keeps_disk: true,
+            removes: 2,
+            begin: GONE_MEANWHILE,
+            ..goes(three())
+        },
+        Scenario {
+            name: "wins-site-returns-kept-gone",
+            joins: 1,
+            keeps_disk: true,
+            removes: 2,
+            begin: GONE_MEANWHILE,
+            ..goes(wins3())
+        },
+        Scenario { name: "site-returns-kept-forced", joins: 1, keeps_disk: true, ..goes(forced(three())) },
+        // A listener that goes from site to site with its token.
+        Scenario { name: "listener", ..hears(two()) },
+        Scenario { name: "listener-puts", keys: 2, writes: 3, removes: 0, depth: 2, ..hears(two()) },
+        Scenario { name: "listener-restart", restarts: 1, removes: 0, begin: EACH_HAS_PUT, writes: 3, ..hears(two()) },
+        Scenario { name: "listener-wipe", wipes: 1, ..hears(two()) },
+        Scenario { name: "listener-tail", tails: 1, ..hears(two()) },
+        Scenario { name: "listener-forced", ..hears(forced(two())) },
+        Scenario { name: "listener-three", writes: 2, removes: 0, ..hears(three()) },
+        Scenario { name: "listener-three-remove", writes: 1, ..hears(three()) },
+        Scenario { name: "listener-wins", removes: 2, absent: true, ..hears(wins()) },
+        Scenario { name: "listener-site-added", ..hears(comes(three())) },
+        Scenario { name: "listener-site-removed", ..hears(goes(three())) },
         // What without one rule breaks deep down.
         Scenario { name: "three-passed-over", begin: PASSED_OVER, keys: 2, breaks: 1, one_dead: true, ..late(three()) },
         Scenario {
@@ -268,6 +352,43 @@ const OUTAGE: &str = "Put(0,0) Poll(0,1) Deliver(0,1) Poll(1,0) Deliver(1,0) Iso
 
 /// An entry is known to both; while they are cut, the second removes it and lets the tombstone go.
 const GONE: &str = "Put(0,0) Poll(0,1) Deliver(0,1) Poll(1,0) Deliver(1,0) Isolate(0) Remove(1,0) Housekeep(1) Mend";
+
+/// An entry is known to both; while they are cut, the first removes it and lets the tombstone go, and does so with another.
+const DROPPED_TWICE: &str = "Put(0,0) Poll(0,1) Deliver(0,1) Poll(1,0) Deliver(1,0) Isolate(0) Remove(0,0) Housekeep(0) \
+    Put(0,0) Remove(0,0) Housekeep(0)";
+
+/// What the guest has put is told to the first, which takes it out of its configuration.
+const HALF_TOLD: &str = "Put(2,0) Poll(2,0) Deliver(2,0) Strike(0)";
+/// And so does the second.
+const LEFT_HALF_TOLD: &str = "Put(2,0) Poll(2,0) Deliver(2,0) Strike(0) Strike(1)";
+
+/// What the guest has put is told to both, and that it has removed it to the first; the second takes it out of its
+/// configuration.
+const HALF_KNOWN: &str =
+    "Put(2,0) Poll(2,0) Deliver(2,0) Poll(2,1) Deliver(2,1) Remove(2,0) Poll(2,0) Deliver(2,0) Strike(1)";
+/// And so does the first.
+const LEFT_HALF_KNOWN: &str = "Put(2,0) Poll(2,0) Deliver(2,0) Poll(2,1) Deliver(2,1) Remove(2,0) Poll(2,0) Deliver(2,0) \
+    Strike(1) Strike(0)";
+
+/// What the guest has put is known to all when it is decommissioned; then the others remove it, and let the tombstone go.
+const GONE_MEANWHILE: &str = "Put(2,0) Poll(2,0) Deliver(2,0) Poll(2,1) Deliver(2,1) Strike(0) Strike(1) Remove(0,0) \
+    Poll(0,1) Poll(0,1) Deliver(0,1) Poll(1,0) Poll(1,0) Deliver(1,0) Housekeep(0) Housekeep(1)";
+
+/// Each of two has put, and none has heard of the other.
+const EACH_HAS_PUT: &str = "Put(0,0) Put(1,0)";
+
+/// An entry is known to both; while they are cut, the first removes it and lets the tombstone go, and the second is wiped.
+const DROPPED_WIPED: &str = "Put(0,0) Poll(0,1) Deliver(0,1) Poll(1,0) Deliver(1,0) Isolate(0) Remove(0,0) Housekeep(0) \
+    Wipe(1) Mend";
+
+/// An entry is known to both; the second is wiped, and filled; while they are cut, the first removes the entry and lets the
+/// tombstone go.
+const WIPED_DROPPED: &str = "Put(0,0) Poll(0,1) Deliver(0,1) Poll(1,0) Deliver(1,0) Wipe(1) Poll(1,0) Poll(0,1) Poll(0,1) \
+    Deliver(0,1) Poll(1,0) Deliver(1,0) Isolate(0) Remove(0,0) Housekeep(0)";
+
+/// An entry is known to both; while they are cut, both remove it and let the tombstone go.
+const BOTH_DROPPED: &str = "Put(0,0) Poll(0,1) Deliver(0,1) Poll(1,0) Deliver(1,0) Isolate(0) Remove(0,0) Housekeep(0) \
+    Remove(1,0) Housekeep(1)";
 
 /// An entry is known to both; while they are cut, the first removes it and lets the tombstone go, and both put the other
 /// key.

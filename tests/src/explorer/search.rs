@@ -105,7 +105,7 @@ pub fn explore(scenario: &Scenario, bounds: Bounds) -> Outcome {
                 after.act(action);
                 let print = print(&after, 1);
                 quiet &= !action.is_natural() || print == before;
-                let lawful = matches!(action, Action::Wipe(_) | Action::LoseTail(_));
+                let lawful = matches!(action, Action::Wipe(_) | Action::LoseTail(_) | Action::Start);
                 let wrong = after.fault.clone().or_else(|| after.lost(&world, Absent::None).filter(|_| !lawful));
                 let new = visited.insert(print);
                 let settle = new && (bounds.ahead || found.len().is_multiple_of(SAMPLE));

@@ -87,6 +87,7 @@ impl Hash for Site {
     fn hash<H: Hasher>(&self, state: &mut H) {
         (&self.replica, self.knows).hash(state);
         let config = self.replica.config();
+        (&config.peers, &config.former_sites).hash(state);
         config.caches.values().for_each(|cache| cache.replicate.hash(state));
         // A cache that is not everywhere replicates with some peer.
         let with = if config.caches.len() > 1 { config.peers.len() } else { 1 };

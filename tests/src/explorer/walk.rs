@@ -51,6 +51,8 @@ fn draw(world: &World, haste: u64, random: &mut Random) -> Action {
                 4
             }
             Action::Restart(_) | Action::Stop(_) | Action::LoseTail(_) | Action::Wipe(_) | Action::Widen(_) => 5,
+            Action::Name(_) | Action::Strike(_) | Action::Start => 5,
+            Action::Listen(_) | Action::Glimpse(_) => 3,
             Action::Lose(..) => 5,
         };
         if random.below(rare + 1) == 0 {
@@ -63,7 +65,7 @@ fn draw(world: &World, haste: u64, random: &mut Random) -> Action {
 fn stride(world: &mut World, action: Action, settled: &mut Prints) -> Option<String> {
     let before = world.clone();
     world.act(action);
-    let lawful = matches!(action, Action::Wipe(_) | Action::LoseTail(_));
+    let lawful = matches!(action, Action::Wipe(_) | Action::LoseTail(_) | Action::Start);
     let lost = world.lost(&before, Absent::None).filter(|_| !lawful);
     lost.or_else(|| world.verdict(settled))
 }

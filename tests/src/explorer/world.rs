@@ -1,6 +1,8 @@
 //! Sites and links, and what can happen to them. The shell around the engine, with every step at will.
 
 mod drift;
+mod guest;
+mod listening;
 mod quiet;
 mod wires;
 
@@ -31,6 +33,7 @@ use landbridge_relay::engine::{
 use super::{
     known::{Known, Removal},
     link::{Flying, Link, Wire, sender_config},
+    listener::Listener,
     pairs::{Pairs, pairs},
     part::Part,
     print::print,
@@ -59,10 +62,14 @@ pub struct World {
     pub now: Timestamp,
     /// Who can't reach whom.
     pub cut: Pairs,
+    /// Whose relays run, one bit each.
+    pub running: u8,
     /// What the checks know.
     pub known: Rc<Known>,
     /// A log that a site may fall back to: the site, its commits, and its print then.
     pub saved: Option<(usize, usize, u64)>,
+    /// Who listens.
+    pub listener: Rc<Listener>,
     /// What of the scenario's bounds is used up.
     pub spent: Spent,
     /// Links whose senders would dial or send content, if polled.
@@ -92,6 +99,12 @@ pub struct Spent {
     pub cuts: u8,
     /// Reconfigurations.
     pub widenings: u8,
+    /// Times that the guest has started.
+    pub joins: u8,
+    /// Times that it was taken out of the last configuration.
+    pub leaves: u8,
+    /// Times that the listener has come to a site.
+    pub listens: u8,
     /// Records that a log has lost.
     pub losses: u8,
     /// Drift checks.
@@ -132,8 +145,10 @@ impl World {
             links: pairs(count).map(link).collect(),
             now: BEGINNING,
             cut: Pairs::default(),
+            running: (0..count).filter(|n| is_there(scenario, *n)).fold(0, |running, n| running | 1 << n),
             known: Rc::new(Known { ended: vec![None; scenario.keys], ..Known::default() }),
             saved: None,
+            listener: Rc::new(Listener::new(scenario.keys)),
             spent: Spent::default(),
             loud: Pairs::default(),
             fault: None,
@@ -164,7 +179,7 @@ impl World {
 
     /// Whether the one can't reach the other.
     pub fn is_cut(&self, from: usize, to: usize) -> bool {
-        self.cut.contains(from, to)
+        self.cut.contains(from, to) || !self.are_linked(from, to)
     }
 
     /// Gives a command to a site's writer.
@@ -281,9 +296,7 @@ impl World {
     pub fn widen(&mut self, site: usize) {
         let mut config = self.sites[site].replica.config().clone();
         config.caches.entry(cache()).and_modify(|cache| cache.replicate = Replicate::Async);
-        if let Err(refusal) = self.step(site, Command::Reconfigure(Box::new(config))) {
-            self.fault = Some(format!("CONFIGURATION REFUSED at site {site}: {refusal}"));
-        }
+        self.reconfigure(site, config);
     }
 
     /// What is owed to time; tells whether there was anything.
@@ -373,14 +386,14 @@ impl World {
 
     /// One round of what happens by itself at this time.
     pub fn round(&mut self) {
-        for (from, to) in self.pairs() {
+        for (from, to) in self.pairs().filter(|(from, to)| self.are_linked(*from, *to)).collect::<Vec<_>>() {
             self.poll(from, to);
             while !self.link(from, to).wire.there.is_empty() {
                 self.deliver(from, to);
             }
             while self.hear(from, to) {}
         }
-        for site in 0..self.sites.len() {
+        for site in (0..self.sites.len()).filter(|site| self.runs(*site)).collect::<Vec<_>>() {
             self.housekeep(site);
         }
     }
@@ -421,13 +434,18 @@ fn life_of(value: &[u8]) -> Version {
     Version { clock: Clock::from_bits(word(0)), origin: Origin { site, run: RunId(word(8)) } }
 }
 
+/// Whether a site is there in the beginning.
+fn is_there(scenario: &Scenario, n: usize) -> bool {
+    scenario.guest != Some(n) || scenario.guest_is_there
+}
+
 fn config(scenario: &Scenario, n: usize) -> ReplicaConfig {
     let of = |replicate| CacheConfig { merge: scenario.merge, replicate, lifespan: None, max_entry_bytes: 1 << 20 };
     let first = if scenario.local == Some(n) { Replicate::Local } else { Replicate::Async };
     let second = scenario.local.map(|_| (everywhere(), of(Replicate::Async)));
     ReplicaConfig {
         site: site_name(n),
-        peers: (0..scenario.sites).filter(|other| *other != n).map(site_name).collect(),
+        peers: (0..scenario.sites).filter(|other| *other != n && is_there(scenario, *other)).map(site_name).collect(),
         former_sites: Default::default(),
         caches: second.into_iter().chain([(cache(), of(first))]).collect(),
         max_clock_skew: Millis::from_secs(1),

@@ -137,7 +137,8 @@ pub struct Sender {
 /// Of what decides what is sent: not when the peer was last heard.
 impl Hash for Streaming {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        (&self.stream, self.acknowledged, &self.reported, self.proposed, self.beat.is_some()).hash(state);
+        (&self.stream, self.generation, self.acknowledged, &self.reported, self.proposed, self.beat.is_some())
+            .hash(state);
     }
 }
 

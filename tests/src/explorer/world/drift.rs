@@ -66,6 +66,9 @@ impl World {
             return;
         }
         for (from, to) in self.pairs() {
+            if !self.are_linked(from, to) {
+                continue;
+            }
             let told = self.drift(self, from, to).or_else(|| {
                 let same_run = before.sites[from].replica.origin() == self.sites[from].replica.origin();
                 self.drift(before, from, to).filter(|_| same_run)

@@ -32,6 +32,9 @@ impl World {
     }
 
     fn hush_one(&mut self, n: usize, from: usize, to: usize) {
+        if !self.are_linked(from, to) {
+            return self.loud.set(from, to, true);
+        }
         let mut sender = self.links[n].sender.clone();
         if sender.poll(&self.sites[from].replica, self.time_of(from, to)).is_none() {
             self.loud.set(from, to, false);

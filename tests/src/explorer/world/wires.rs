@@ -6,6 +6,9 @@ impl World {
     /// Does what the sender of a link asks for: up to one frame with content, or one handshake. Tells whether there was
     /// either.
     pub fn poll(&mut self, from: usize, to: usize) -> bool {
+        if !self.are_linked(from, to) {
+            return false;
+        }
         let mut loud = false;
         while let Some(output) = self.ask(from, to, self.time_of(from, to)) {
             loud |= output == SenderOutput::Dial;
