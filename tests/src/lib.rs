@@ -8,6 +8,7 @@ pub mod crash;
 pub mod decoders;
 pub mod explorer;
 pub mod faults;
+pub mod fuzz;
 pub mod hearer;
 pub mod linear;
 pub mod load;

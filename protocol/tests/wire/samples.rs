@@ -11,7 +11,7 @@ use landbridge_protocol::{
 };
 use tokio_util::codec::Decoder;
 
-use crate::draw::Draw;
+use super::draw::Draw;
 
 /// A frame of any conversation.
 #[derive(Debug, Clone, PartialEq)]
