@@ -6,8 +6,7 @@
 //! `remove_wins`, too. Let pass: what [`Ledger::was_destroyed`] says was destroyed.
 //!
 //! *Gone is gone.* Of an acknowledged removal the key has, in the end, nothing, or what outranks the tombstone: exact, and
-//! the same for clears and their floors. What is let pass is the same; and, where tombstones may be let go for an absent site's
-//! sake, an entry that the remover's disk did not know: with its tombstone gone, the two are as concurrent.
+//! the same for clears and their floors. What is let pass is the same, and for both what [`Ledger::may_outlive`] says.
 //!
 //! *Convergent.* In calm with all links up, each site's clients list the same: key, value, version, deadline. Exact.
 
@@ -23,7 +22,7 @@ use super::{
 };
 use crate::simulation::{
     history::{Answer, Happening},
-    plan::{CACHES, Plan},
+    plan::CACHES,
     world::{Listing, Run},
 };
 
@@ -98,7 +97,7 @@ pub(super) fn check_convergence(run: &Run) -> Result<(), Broken> {
 }
 
 /// Nothing is lost, and nothing has returned.
-pub(super) fn check_end(plan: &Plan, ledger: &Ledger<'_>, run: &Run) -> Result<(), Broken> {
+pub(super) fn check_end(ledger: &Ledger<'_>, run: &Run) -> Result<(), Broken> {
     let Some(Some(listings)) = run.end.listings.first() else { return Ok(()) };
     for (exchange, record) in ledger.acknowledged() {
         let listing = &listings[exchange.operation.cache];
@@ -110,10 +109,8 @@ pub(super) fn check_end(plan: &Plan, ledger: &Ledger<'_>, run: &Run) -> Result<(
             }
             _ => None,
         };
-        let forced = plan.bounds.forces_drops();
-        let unseen = |found: &Record| forced && !ledger.had_seen(exchange.site, record, found);
         let found = record.key.as_ref().and_then(|key| listing.get(key)).and_then(|(found, ..)| ledger.record(found));
-        let concurrent = record.kind == Kind::Tombstone && found.is_some_and(|found| unseen(found));
+        let concurrent = found.is_some_and(|found| ledger.may_outlive(found, record));
         if let Some(broken) = broken.filter(|_| !concurrent && !ledger.was_destroyed(record)) {
             let Broken { promise, how } = broken;
             return Err(Broken::new(promise, format!("{}: {how}", asked(exchange))));

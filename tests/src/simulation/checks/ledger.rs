@@ -17,7 +17,7 @@ use crate::simulation::{
     clock::EPOCH,
     history::{Answer, Entry, Happening},
     nodes::{key_of, name_of},
-    plan::{CACHES, Disk, Operation, What},
+    plan::{CACHES, Disk, Operation, Plan, What},
 };
 
 /// Clocks are wrong by less than this.
@@ -42,6 +42,8 @@ pub(super) struct Exchange<'h> {
 pub(super) struct Ledger<'h> {
     pub(super) history: &'h [Entry],
     pub(super) sites: usize,
+    /// Whether tombstones may be let go for an absent site's sake.
+    forces_drops: bool,
     /// Each record that was durable anywhere, once; without marks, which are as their entries.
     records: BTreeMap<Version, Arc<Record>>,
     by_place: BTreeMap<Place, Vec<Arc<Record>>>,
@@ -50,10 +52,11 @@ pub(super) struct Ledger<'h> {
 }
 
 impl<'h> Ledger<'h> {
-    pub(super) fn of(history: &'h [Entry], sites: usize) -> Self {
+    pub(super) fn of(history: &'h [Entry], plan: &Plan) -> Self {
         let mut ledger = Self {
             history,
-            sites,
+            sites: plan.sites,
+            forces_drops: plan.bounds.forces_drops(),
             records: BTreeMap::new(),
             by_place: BTreeMap::new(),
             clears: BTreeMap::new(),
@@ -180,6 +183,18 @@ impl<'h> Ledger<'h> {
         false
     }
 
+    /// Whether `lower` may stand where `higher` was: a removal that outranks both was let go for an absent site's sake, and its
+    /// site had not seen `lower`. With the tombstone gone, the two are as concurrent.
+    pub(super) fn may_outlive(&self, lower: &Record, higher: &Record) -> bool {
+        let Some(place) = place_of(higher).filter(|_| self.forces_drops) else { return false };
+        let others = self.by_place.get(&place).into_iter().flatten();
+        let mut removals = others.filter(|other| other.kind == Kind::Tombstone && rank_of(other) >= rank_of(higher));
+        removals.any(|removal| {
+            let site = (0..self.sites).find(|site| removal.version.origin.site.as_str() == site_name(*site));
+            site.is_some_and(|site| !self.had_seen(site, removal, lower))
+        })
+    }
+
     /// Whether a site's disk had a record, since it was wiped or replaced last, when another became durable there.
     pub(super) fn had_seen(&self, site: usize, later: &Record, earlier: &Record) -> bool {
         let mut had = false;
@@ -202,6 +217,10 @@ impl<'h> Ledger<'h> {
     pub(super) fn at_ms(&self, at: usize) -> u64 {
         self.history[at].at_ms
     }
+}
+
+fn site_name(site: usize) -> String {
+    format!("site{}", site + 1)
 }
 
 /// Its key, of records of one.

@@ -9,11 +9,14 @@ use super::{Broken, Promise, ledger::Ledger};
 use crate::simulation::{
     history::{Answer, Happening},
     nodes::OPERATION_TIMEOUT,
-    plan::{Fault, Plan},
+    plan::{Disk, Fault, Plan},
 };
 
 /// A store that is fresh waits so long for its peers, and the link of a node so long for a relay that is back.
 const SLACK_MS: u64 = 16_000;
+
+/// An empty store waits for peers that are down; no plan keeps one down for longer.
+const FILL_WAIT_MS: u64 = 30_000;
 
 /// Every request that was not answered.
 pub(super) fn check(plan: &Plan, ledger: &Ledger<'_>) -> Result<(), Broken> {
@@ -21,7 +24,10 @@ pub(super) fn check(plan: &Plan, ledger: &Ledger<'_>) -> Result<(), Broken> {
         let Answer::Unknown(why) = exchange.answer else { continue };
         let (from, to) = (ledger.at_ms(exchange.asked), ledger.at_ms(exchange.answered));
         let early = from < SLACK_MS;
-        if early || plan_excuses(plan, ledger, exchange.site, from, to) {
+        if early
+            || waits_to_be_filled(ledger, exchange.site, from, to)
+            || plan_excuses(plan, ledger, exchange.site, from, to)
+        {
             continue;
         }
         let (node, site, what) = (exchange.node, exchange.site + 1, exchange.operation.what);
@@ -29,6 +35,16 @@ pub(super) fn check(plan: &Plan, ledger: &Ledger<'_>) -> Result<(), Broken> {
         return Err(Broken::new(Promise::Local, how));
     }
     Ok(())
+}
+
+/// Whether its disk was wiped or replaced not long before: a peer that is down then is waited for, for a while.
+fn waits_to_be_filled(ledger: &Ledger<'_>, site: usize, from: u64, to: u64) -> bool {
+    ledger.history.iter().any(|entry| match entry.what {
+        Happening::Starts { site: of, disk } if of == site && disk != Disk::Same => {
+            entry.at_ms <= to && from <= entry.at_ms + FILL_WAIT_MS + SLACK_MS
+        }
+        _ => false,
+    })
 }
 
 fn plan_excuses(plan: &Plan, ledger: &Ledger<'_>, site: usize, from: u64, to: u64) -> bool {

@@ -60,13 +60,13 @@ impl fmt::Display for Broken {
 
 /// The first promise that the run has broken, where it has broken any.
 pub fn check(plan: &Plan, run: &Run) -> Result<(), Broken> {
-    let ledger = Ledger::of(&run.history, plan.sites);
+    let ledger = Ledger::of(&run.history, plan);
     durable::check(&ledger, run)?;
     atomic::check(&ledger)?;
     reads::check(&ledger)?;
     told::check_history(&ledger)?;
     local::check(plan, &ledger)?;
     durable::check_convergence(run)?;
-    durable::check_end(plan, &ledger, run)?;
-    told::check_end(plan, run)
+    durable::check_end(&ledger, run)?;
+    told::check_end(plan, &ledger, run)
 }

@@ -50,7 +50,7 @@ pub(super) fn check(ledger: &Ledger<'_>) -> Result<(), Broken> {
                 continue;
             }
             let seen = match there {
-                Some(there) => rank_of(there) >= rank_of(record),
+                Some(there) => rank_of(there) >= rank_of(record) || ledger.may_outlive(there, record),
                 None => ledger.may_be_gone(record, ledger.at_ms(read.answered)),
             };
             if !seen {
