@@ -39,7 +39,7 @@ pub enum Change<K, V> {
     Removed(Ended<K>),
     /// An entry's deadline passed.
     Expired(Ended<K>),
-    /// The cache was cleared: everything below the floor is gone.
+    /// The cache was cleared: each entry whose [`Written::birth`] is below the floor is gone.
     Cleared {
         /// The version of the clear.
         floor: Version,
@@ -61,6 +61,8 @@ pub struct Written<K, V> {
     pub value: V,
     /// The write.
     pub version: Version,
+    /// The write that a [`Change::Cleared`] judges the entry by: where removals win the first of the entry's life, else this one.
+    pub birth: Version,
     /// The node that wrote it.
     pub node: Option<NodeName>,
     /// When the entry expires.
@@ -119,6 +121,14 @@ impl<K, V> Event<K, V> {
         }
     }
 
+    /// What a clear judges the entry by that was written.
+    pub fn birth(&self) -> Option<Version> {
+        match &self.change {
+            Change::Created(written) | Change::Modified(written) => Some(written.birth),
+            _ => None,
+        }
+    }
+
     /// The site at which the change was made.
     pub fn site(&self) -> Option<SiteName> {
         self.version().map(|version| version.origin.site)
@@ -138,8 +148,11 @@ impl<K, V> Event<K, V> {
 impl Event<Key, Bytes> {
     /// Of the wire's event; `None` where it lacks what its kind must have.
     pub(crate) fn from_wire(event: node::Event, token: Option<Token>) -> Option<Self> {
-        let node::Event { kind, key, version, node, deadline, value, token: _ } = event;
-        let written = |key: Option<Key>, node| Some(Written { key: key?, value, version: version?, node, deadline });
+        let node::Event { kind, key, version, birth, node, deadline, value, token: _ } = event;
+        let written = |key: Option<Key>, node| {
+            let version = version?;
+            Some(Written { key: key?, value, version, birth: birth.unwrap_or(version), node, deadline })
+        };
         let ended = |key: Option<Key>, node| Some(Ended { key: key?, version: version?, node });
         let change = match kind {
             EventKind::Created => Change::Created(written(key, node)?),
@@ -157,7 +170,8 @@ impl Event<Key, Bytes> {
         let written = |w: Written<Key, Bytes>| {
             let value = value::decode(&w.value)?;
             let key = key::typed(&w.key)?;
-            Ok::<_, Error>(Written { key, value, version: w.version, node: w.node, deadline: w.deadline })
+            let Written { version, birth, node, deadline, .. } = w;
+            Ok::<_, Error>(Written { key, value, version, birth, node, deadline })
         };
         let ended =
             |e: Ended<Key>| Ok::<_, Error>(Ended { key: key::typed(&e.key)?, version: e.version, node: e.node });
@@ -232,6 +246,7 @@ mod tests {
             kind: EventKind::Removed,
             key: None,
             version: None,
+            birth: None,
             node: None,
             deadline: None,
             token: Bytes::new(),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use landbridge_client::{Change, Client};
+use landbridge_protocol::version::Version;
 use tokio::{sync::watch, task::JoinSet};
 
 /// The value of each key, and how many gaps there were.
@@ -11,6 +12,8 @@ use tokio::{sync::watch, task::JoinSet};
 pub struct Heard {
     /// What lives, by what was told.
     pub values: BTreeMap<String, Bytes>,
+    /// What a clear judges each of them by.
+    births: BTreeMap<String, Version>,
     /// How often it was told that something could not be told.
     pub gaps: u32,
     /// Values that were told, each time they were.
@@ -54,12 +57,14 @@ impl Heard {
         match change {
             Change::Created(w) | Change::Modified(w) => {
                 self.told += 1;
-                self.values.insert(String::from_utf8_lossy(w.key.as_bytes()).into_owned(), w.value);
+                let key = String::from_utf8_lossy(w.key.as_bytes()).into_owned();
+                self.births.insert(key.clone(), w.birth);
+                self.values.insert(key, w.value);
             }
             Change::Removed(e) | Change::Expired(e) => {
                 self.values.remove(String::from_utf8_lossy(e.key.as_bytes()).as_ref());
             }
-            Change::Cleared { .. } => self.values.clear(),
+            Change::Cleared { floor, .. } => self.values.retain(|key, _| self.births[key] >= floor),
             Change::Gap => {
                 self.values.clear();
                 self.gaps += 1;

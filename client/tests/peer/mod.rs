@@ -297,6 +297,7 @@ impl Store {
             kind,
             key: Some(key),
             version: Some(version),
+            birth: None,
             node: None,
             deadline: None,
             token,

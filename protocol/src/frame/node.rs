@@ -334,6 +334,9 @@ pub struct Event {
     pub key: Option<Key>,
     /// The record's version (its origin's site is where it was written); `None` for `Gap` and `SnapshotEnd`.
     pub version: Option<Version>,
+    /// Of `Created` and `Modified` in a cache where removals win: the version of the write that began the entry's life, where
+    /// that is an earlier one. A clear ends the entry where its floor is above this; where it is `None`, above `version`.
+    pub birth: Option<Version>,
     /// The node that wrote it.
     pub node: Option<NodeName>,
     /// When it expires.

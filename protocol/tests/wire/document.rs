@@ -90,6 +90,7 @@ fn the_worked_event_is_its_bytes() {
         kind: node::EventKind::Created,
         key: Some(Key::new("s-7").unwrap()),
         version: Some(version),
+        birth: None,
         node: Some(NodeName::new("node11").unwrap()),
         deadline: Some(Timestamp::from_millis(1_790_000_600_000)),
         token: token.to_bytes(),

@@ -77,6 +77,7 @@ fn values_share_the_memory_of_their_frame() {
         kind: node::EventKind::Created,
         key: Some(draw.key()),
         version: Some(draw.version()),
+        birth: None,
         node: None,
         deadline: None,
         token: Bytes::from_static(b"token"),

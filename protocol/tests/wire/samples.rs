@@ -213,6 +213,7 @@ fn event(d: &mut Draw) -> node::Event {
         kind: d.one_of(&[E::Gap, E::Created, E::Modified, E::Removed, E::Expired, E::Cleared, E::SnapshotEnd]),
         key: d.maybe(Draw::key),
         version: d.maybe(Draw::version),
+        birth: d.maybe(Draw::version),
         node: d.maybe(Draw::node),
         deadline: d.maybe(Draw::wall),
         token: d.resume().to_bytes(),

@@ -51,6 +51,7 @@ fn event() -> Event {
         kind: EventKind::Modified,
         key: Some(key(1)),
         version: Some(version),
+        birth: None,
         node: Some(node()),
         deadline: None,
         token: ResumeToken { origin, sequence: Sequence::new(1), seen }.to_bytes(),

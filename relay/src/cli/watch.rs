@@ -68,7 +68,7 @@ fn line(event: &Event<Key, Bytes>, cache: &CacheName, as_json: bool) -> String {
         let (key, value) = (event.key().map(key_text), event.value().map(|bytes| text(bytes)));
         let mut object = json!({
             "kind": kind(event.kind()), "cache": cache, "key": key, "value": value,
-            "version": event.version().map(|v| v.to_string()), "site": site, "node": node,
+            "version": event.version().map(|v| v.to_string()), "birth": event.birth().map(|v| v.to_string()), "site": site, "node": node,
             "token": event.token.as_ref().map(Token::to_string),
         });
         let key = event.key().map(Key::as_bytes);

@@ -336,6 +336,11 @@ impl Replica {
         self.index.caches().map(|(name, cache)| (name, cache.merge()))
     }
 
+    /// How records of a cache are merged.
+    pub fn merge(&self, cache: &CacheName) -> Merge {
+        self.index.cache(cache).map_or(Merge::Latest, |cache| cache.merge())
+    }
+
     /// Conflicts of a cache that were found since the start.
     pub fn conflicts(&self, cache: &CacheName) -> u64 {
         self.conflicts.iter().filter(|((of, _), _)| of == cache).map(|(_, count)| count).sum()

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use landbridge_protocol::{
     frame::node::{Event, EventKind},
-    record::{Kind, Record},
+    record::{Kind, Merge, Record},
 };
 
 /// Bit of [`Record::flags`]: where the record was written, a live entry was there before.
@@ -26,14 +26,17 @@ pub(super) fn kind_of(record: &Record) -> EventKind {
     }
 }
 
-/// The event of a record.
-pub(super) fn told(record: Record, kind: EventKind, token: Bytes) -> Event {
-    let value = if record.kind == Kind::Live { record.value } else { Bytes::new() };
+/// The event of a record, in a cache merged that way.
+pub(super) fn told(record: Record, kind: EventKind, merge: Merge, token: Bytes) -> Event {
+    let live = record.kind == Kind::Live;
+    // A clear ends lives by what `is_below` compares with its floor.
+    let birth = (live && merge == Merge::RemoveWins && record.birth != record.version).then_some(record.birth);
+    let value = if live { record.value } else { Bytes::new() };
     let Record { key, version, node, deadline, .. } = record;
-    Event { kind, key, version: Some(version), node, deadline, token, value }
+    Event { kind, key, version: Some(version), birth, node, deadline, token, value }
 }
 
 /// An event about the subscription itself.
 pub(super) fn bare(kind: EventKind, token: Bytes) -> Event {
-    Event { kind, key: None, version: None, node: None, deadline: None, token, value: Bytes::new() }
+    Event { kind, key: None, version: None, birth: None, node: None, deadline: None, token, value: Bytes::new() }
 }

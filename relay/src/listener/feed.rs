@@ -4,7 +4,7 @@ use landbridge_protocol::{
     error::Refusal,
     name::{CacheName, SiteName},
     position::Sequence,
-    record::{Key, Record},
+    record::{Key, Merge, Record},
     time::Timestamp,
     vector::Vector,
     version::Origin,
@@ -53,6 +53,9 @@ pub trait Feed: Send + Sync + 'static {
 
     /// Whether changes of the cache go between this site and that one.
     fn replicates(&self, cache: &CacheName, site: SiteName) -> bool;
+
+    /// How records of the cache are merged.
+    fn merge(&self, cache: &CacheName) -> Merge;
 
     /// Whether entries of the cache are messages, each to be told before it expires.
     fn has_messages(&self, cache: &CacheName) -> bool;

@@ -167,11 +167,12 @@ impl<F: Feed, W: AsyncWrite + Unpin> Telling<'_, F, W> {
     /// told again or for the first time, and nothing is missed.
     async fn snapshot(&mut self, token: Bytes) -> Result<(), End> {
         let mut after = None;
+        let merge = self.feed.merge(&self.cache);
         loop {
             let page = self.feed.page(&self.cache, after.as_ref(), READ_BYTES).await?;
             after = page.records.last().and_then(|record| record.key.clone());
             for record in page.records {
-                self.say(&RelayToNode::Event(told(record, EventKind::Created, token.clone()))).await?;
+                self.say(&RelayToNode::Event(told(record, EventKind::Created, merge, token.clone()))).await?;
             }
             if !page.more || after.is_none() {
                 return Ok(());
@@ -195,6 +196,7 @@ impl<F: Feed, W: AsyncWrite + Unpin> Telling<'_, F, W> {
     /// A part of the log. `false`: something of it can't be told any more.
     async fn tell_more(&mut self, standing: &mut Standing) -> Result<bool, End> {
         let published = self.feed.published().borrow().clone();
+        let merge = self.feed.merge(&self.cache);
         let read = self.feed.read(standing.sequence(), READ_BYTES).await?;
         let is_news = |sequence, record: &Record| record.cache == self.cache && !standing.was_told(sequence, record);
         let last = read.records.iter().rfind(|(sequence, record)| is_news(*sequence, record)).map(|(last, _)| *last);
@@ -217,7 +219,7 @@ impl<F: Feed, W: AsyncWrite + Unpin> Telling<'_, F, W> {
                 token = standing.token_through(read.through, &published);
             }
             let kind = kind_of(&record);
-            self.say(&RelayToNode::Event(told(record, kind, token))).await?;
+            self.say(&RelayToNode::Event(told(record, kind, merge, token))).await?;
         }
         // Before V moves on: what was let go by now is missing from this part.
         if standing.has_missed(&self.feed.dropped()) {

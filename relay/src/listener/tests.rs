@@ -16,7 +16,7 @@ use landbridge_protocol::{
     },
     name::{CacheName, SiteName},
     position::Sequence,
-    record::{Key, Kind, Record},
+    record::{Key, Kind, Merge, Record},
     time::Timestamp,
     vector::Vector,
     version::{Clock, Origin, RunId, Version},
@@ -177,6 +177,10 @@ impl Feed for Log {
 
     fn continues(&self, of: &Origin) -> bool {
         *of == self.origin
+    }
+
+    fn merge(&self, _: &CacheName) -> Merge {
+        Merge::Latest
     }
 
     fn has_messages(&self, _: &CacheName) -> bool {

@@ -6,7 +6,7 @@ use landbridge_protocol::{
     frame::node::Subscribe,
     name::{CacheName, SiteName},
     position::Sequence,
-    record::{Key, Record},
+    record::{Key, Merge, Record},
     time::Timestamp,
     vector::Vector,
     version::Origin,
@@ -49,6 +49,10 @@ impl Feed for Stock {
 
     fn replicates(&self, cache: &CacheName, site: SiteName) -> bool {
         self.store.view(|replica| replica.replicates(cache, &site))
+    }
+
+    fn merge(&self, cache: &CacheName) -> Merge {
+        self.store.view(|replica| replica.merge(cache))
     }
 
     fn has_messages(&self, cache: &CacheName) -> bool {

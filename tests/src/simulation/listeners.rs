@@ -37,7 +37,8 @@ pub async fn listen(
     mutation: Option<Mutation>,
 ) {
     let history = town.history.clone();
-    let mut hearing = Hearing { history: history.clone(), listener: number, snapshot: None, tell, mutation };
+    let births = BTreeMap::new();
+    let mut hearing = Hearing { history: history.clone(), listener: number, births, snapshot: None, tell, mutation };
     let (mut site, mut token) = (plan.site, None);
     let mut moves = plan.moves.into_iter();
     let mut clients: BTreeMap<usize, Client> = BTreeMap::new();
@@ -64,6 +65,8 @@ pub async fn listen(
 struct Hearing {
     history: History,
     listener: usize,
+    /// What a clear judges each key by that was told last.
+    births: BTreeMap<Key, Version>,
     /// What a snapshot has said so far, while one is told.
     snapshot: Option<Model>,
     tell: watch::Sender<Model>,
@@ -125,6 +128,10 @@ impl Hearing {
     }
 
     fn take(&mut self, change: &Change<Key, Bytes>) {
+        if let Change::Created(written) | Change::Modified(written) = change {
+            self.births.insert(written.key.clone(), written.birth);
+        }
+        let births = &self.births;
         let told = match &mut self.snapshot {
             Some(snapshot) => {
                 if matches!(change, Change::SnapshotEnd) {
@@ -132,11 +139,11 @@ impl Hearing {
                     self.tell.send_replace(snapshot);
                     return;
                 }
-                apply(snapshot, change);
+                apply(snapshot, births, change);
                 matches!(change, Change::Gap)
             }
             None => {
-                self.tell.send_modify(|model| apply(model, change));
+                self.tell.send_modify(|model| apply(model, births, change));
                 matches!(change, Change::Gap)
             }
         };
@@ -162,13 +169,13 @@ fn further(token: &Token) -> Token {
     Token::from_bytes(read.to_bytes())
 }
 
-fn apply(model: &mut Model, change: &Change<Key, Bytes>) {
+fn apply(model: &mut Model, births: &BTreeMap<Key, Version>, change: &Change<Key, Bytes>) {
     match change {
         Change::Created(written) | Change::Modified(written) => {
             model.insert(written.key.clone(), (written.version, written.value.clone(), written.deadline));
         }
         Change::Removed(ended) | Change::Expired(ended) => drop(model.remove(&ended.key)),
-        Change::Cleared { floor, .. } => model.retain(|_, (version, ..)| *version >= *floor),
+        Change::Cleared { floor, .. } => model.retain(|key, _| births[key] >= *floor),
         Change::Gap => model.clear(),
         Change::SnapshotEnd => {}
     }

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use landbridge_client::{Cache, Change, Client, Event, EventKind, Listener, Profile, Version};
+use landbridge_client::{Cache, Change, Client, Event, EventKind, Listener, Profile, Version, Written};
 use serde::{Deserialize, Serialize};
 use tokio::{
     sync::watch,
@@ -43,7 +43,7 @@ impl Session {
 /// What a node knows of the cache by its events alone.
 #[derive(Debug, Default)]
 pub(crate) struct Local {
-    entries: BTreeMap<String, (Session, Version)>,
+    entries: BTreeMap<String, Written<String, Session>>,
     /// The last event of each key: its kind, and when it was heard.
     last: BTreeMap<String, (EventKind, Instant)>,
     gaps: u64,
@@ -53,7 +53,7 @@ pub(crate) struct Local {
 impl Local {
     /// The session of that key.
     pub(crate) fn session(&self, key: &str) -> Option<&Session> {
-        self.entries.get(key).map(|(session, _)| session)
+        self.entries.get(key).map(|written| &written.value)
     }
 
     /// When an event of that kind was the last one of that key.
@@ -63,7 +63,7 @@ impl Local {
 
     /// Keys and versions.
     pub(crate) fn versions(&self) -> BTreeMap<String, Version> {
-        self.entries.iter().map(|(key, (_, version))| (key.clone(), *version)).collect()
+        self.entries.iter().map(|(key, written)| (key.clone(), written.version)).collect()
     }
 
     /// How often events were missed that could not be told any more.
@@ -77,12 +77,12 @@ impl Local {
         }
         match event.change {
             Change::Created(w) | Change::Modified(w) => {
-                self.entries.insert(w.key, (w.value, w.version));
+                self.entries.insert(w.key.clone(), w);
             }
             Change::Removed(ended) | Change::Expired(ended) => {
                 self.entries.remove(&ended.key);
             }
-            Change::Cleared { .. } => self.entries.clear(),
+            Change::Cleared { floor, .. } => self.entries.retain(|_, written| written.birth >= floor),
             Change::Gap => {
                 self.gaps += 1;
                 self.entries.clear();

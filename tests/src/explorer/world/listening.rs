@@ -10,6 +10,7 @@ use landbridge_protocol::{
     blob::Blob,
     frame::{FrameCodec, RelayToNode, node::Subscribe},
     position::Sequence,
+    record::Merge,
 };
 use landbridge_relay::{
     engine::{command::Published, header::Records, replica::Replica},
@@ -48,6 +49,10 @@ impl Feed for Still {
 
     fn replicates(&self, cache: &CacheName, site: SiteName) -> bool {
         self.replica.replicates(cache, &site)
+    }
+
+    fn merge(&self, cache: &CacheName) -> Merge {
+        self.replica.merge(cache)
     }
 
     fn has_messages(&self, _: &CacheName) -> bool {
