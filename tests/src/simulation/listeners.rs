@@ -13,7 +13,7 @@ use tokio::{
 use super::{
     dice::Dice,
     history::{Happening, History},
-    mutation::Mutation,
+    mutation::{EVENTS, Misses, Mutation},
     nodes::Town,
     plan::{CACHES, Listener, Move, Planned},
 };
@@ -38,7 +38,8 @@ pub async fn listen(
 ) {
     let history = town.history.clone();
     let births = BTreeMap::new();
-    let mut hearing = Hearing { history: history.clone(), listener: number, births, snapshot: None, tell, mutation };
+    let mut hearing =
+        Hearing { history: history.clone(), listener: number, births, snapshot: None, events: 0, tell, mutation };
     let (mut site, mut token) = (plan.site, None);
     let mut moves = plan.moves.into_iter();
     let mut clients: BTreeMap<usize, Client> = BTreeMap::new();
@@ -69,6 +70,7 @@ struct Hearing {
     births: BTreeMap<Key, Version>,
     /// What a snapshot has said so far, while one is told.
     snapshot: Option<Model>,
+    events: u32,
     tell: watch::Sender<Model>,
     mutation: Option<Mutation>,
 }
@@ -127,7 +129,20 @@ impl Hearing {
         }
     }
 
+    fn misses(&mut self, change: &Change<Key, Bytes>) -> bool {
+        self.events += 1;
+        match (self.mutation, change) {
+            (Some(Mutation::Listener(Misses::Events)), _) => self.events.is_multiple_of(EVENTS),
+            (Some(Mutation::Listener(Misses::Removals)), change) => matches!(change, Change::Removed(_)),
+            (Some(Mutation::Listener(Misses::Gaps)), change) => matches!(change, Change::Gap),
+            _ => false,
+        }
+    }
+
     fn take(&mut self, change: &Change<Key, Bytes>) {
+        if self.misses(change) {
+            return;
+        }
         if let Change::Created(written) | Change::Modified(written) = change {
             self.births.insert(written.key.clone(), written.birth);
         }

@@ -1,6 +1,9 @@
-//! What is taken out of a relay, or put into its disk, so that a check can be seen to find it.
+//! What is taken out of a relay, a disk, a listener or a node, so that a check can be seen to find it.
 
-use landbridge_protocol::{name::SiteName, record::Kind};
+use landbridge_protocol::{
+    name::SiteName,
+    record::{Kind, Record},
+};
 use landbridge_relay::engine::{
     guards::{Guard, Guards},
     header::{Commit, LogRecord},
@@ -17,6 +20,10 @@ pub enum Mutation {
     SameRun,
     /// A subscription that resumes goes on one further than its token says.
     ResumeSkips,
+    /// A listener misses something.
+    Listener(Misses),
+    /// A node, or what answers it, is careless.
+    Node(Careless),
 }
 
 /// How a disk lies.
@@ -32,15 +39,52 @@ pub enum DiskLies {
     Clears,
     /// What a reconcile dropped is not noted.
     Forgotten,
+    /// Values are other ones.
+    Values,
+    /// Deadlines are not written.
+    Deadlines,
+    /// Every write is written as a life of its own.
+    Births,
+    /// The last record of each commit of several is not written.
+    Last,
+}
+
+/// What a listener misses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Misses {
+    /// One event in so many: [`EVENTS`].
+    Events,
+    /// Removals.
+    Removals,
+    /// That something could not be told, and that all is told anew.
+    Gaps,
+}
+
+/// The listener that misses events misses each of this number.
+pub const EVENTS: u32 = 9;
+
+/// How a node, or what answers it, is careless.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Careless {
+    /// It is answered what it has read of the key first.
+    ReadsOld,
+    /// Conditions are not looked at.
+    Unconditional,
+    /// A removal whose answer did not come is taken for done.
+    TakesForDone,
 }
 
 impl Mutation {
     /// All of them.
     pub fn all() -> Vec<Self> {
-        let lies = [DiskLies::Flush, DiskLies::Tombstones, DiskLies::Foreign, DiskLies::Clears, DiskLies::Forgotten];
+        use DiskLies as L;
+        let lies =
+            [L::Flush, L::Tombstones, L::Foreign, L::Clears, L::Forgotten, L::Values, L::Deadlines, L::Births, L::Last];
+        let listeners = [Misses::Events, Misses::Removals, Misses::Gaps].map(Mutation::Listener);
+        let nodes = [Careless::ReadsOld, Careless::Unconditional, Careless::TakesForDone].map(Mutation::Node);
         let guards = Guard::ALL.iter().chain(Guard::WHOLE).map(|guard| Mutation::Without(*guard));
         let others = [Mutation::SameRun, Mutation::ResumeSkips];
-        lies.into_iter().map(Mutation::Disk).chain(others).chain(guards).collect()
+        lies.into_iter().map(Mutation::Disk).chain(listeners).chain(nodes).chain(others).chain(guards).collect()
     }
 
     /// Its name on the command line.
@@ -48,6 +92,8 @@ impl Mutation {
         match self {
             Mutation::Without(guard) => format!("without-{guard:?}"),
             Mutation::Disk(lies) => format!("disk-{lies:?}"),
+            Mutation::Listener(misses) => format!("listener-misses-{misses:?}"),
+            Mutation::Node(careless) => format!("node-{careless:?}"),
             other => format!("{other:?}"),
         }
         .to_lowercase()
@@ -82,6 +128,27 @@ impl DiskLies {
         };
         let mut written = commit.clone();
         written.records.retain(|(_, record)| keeps(record));
-        (written.records.len() < commit.records.len()).then_some(written)
+        if self == DiskLies::Last && written.records.len() > 1 {
+            written.records.pop();
+        }
+        for (_, record) in &mut written.records {
+            if let LogRecord::Record(record) = record {
+                self.change(record);
+            }
+        }
+        (written.records != commit.records).then_some(written)
+    }
+
+    fn change(self, record: &mut Record) {
+        match self {
+            DiskLies::Values if !record.value.is_empty() => {
+                let mut value = record.value.to_vec();
+                value.iter_mut().for_each(|byte| *byte ^= 1);
+                record.value = value.into();
+            }
+            DiskLies::Deadlines => record.deadline = None,
+            DiskLies::Births => record.birth = record.version,
+            _ => {}
+        }
     }
 }

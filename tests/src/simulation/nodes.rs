@@ -17,6 +17,7 @@ use super::{
     dice::Dice,
     history::{Answer, Happening, History},
     machine::SimulatedMachine,
+    mutation::{Careless, Mutation},
     network::Network,
     plan::{CACHES, Node, Operation, Planned, What},
     relay::address_of,
@@ -65,11 +66,16 @@ pub fn name_of(node: usize) -> String {
 }
 
 /// Does all that the node is to do, one after the other.
-pub async fn work(town: Town, node: usize, plan: Node, mut dice: Dice) {
+pub async fn work(town: Town, node: usize, plan: Node, mut dice: Dice, mutation: Option<Mutation>) {
     let client = town.node(plan.site, &name_of(node), node, &mut dice).await;
     let caches = CACHES.map(|(name, ..)| client.raw(name).expect("a cache's name"));
+    let careless = match mutation {
+        Some(Mutation::Node(careless)) => Some(careless),
+        _ => None,
+    };
+    let (seen, first) = (BTreeMap::new(), BTreeMap::new());
     let mut worker =
-        Worker { history: town.history.clone(), node, site: plan.site, caches, seen: BTreeMap::new(), writes: 0 };
+        Worker { history: town.history.clone(), node, site: plan.site, caches, seen, first, writes: 0, careless };
     for Planned { at_ms, what } in plan.operations {
         sleep_until(town.history.moment(at_ms)).await;
         worker.carry_out(what).await;
@@ -83,7 +89,10 @@ struct Worker {
     caches: [RawCache; 3],
     /// The versions that it saw last.
     seen: BTreeMap<(usize, u64), Version>,
+    /// What it read of each key first; kept for a careless one alone.
+    first: BTreeMap<(usize, u64), Answer>,
     writes: u64,
+    careless: Option<Careless>,
 }
 
 impl Worker {
@@ -99,8 +108,13 @@ impl Worker {
         if let Some(lifespan) = lifespan_ms {
             written_to = written_to.with_lifespan(Duration::from_millis(lifespan));
         }
-        let answered = ask(&written_to, what, number, value, expected).await;
+        let done = match (self.careless, what) {
+            (Some(Careless::Unconditional), What::PutIfAbsent | What::ReplaceIfVersion) => What::Put,
+            (_, what) => what,
+        };
+        let answered = ask(&written_to, done, number, value, expected).await;
         let answer = answered.unwrap_or_else(|error| Answer::Unknown(error.to_string()));
+        let answer = self.carelessly(what, (cache, number), answer);
         match &answer {
             Answer::Written(versions) => {
                 for (number, version) in (number..).zip(versions) {
@@ -112,6 +126,16 @@ impl Worker {
             _ => {}
         }
         self.history.happened(Happening::Answered { node, answer });
+    }
+}
+
+impl Worker {
+    fn carelessly(&mut self, what: What, place: (usize, u64), answer: Answer) -> Answer {
+        match (self.careless, what, &answer) {
+            (Some(Careless::ReadsOld), What::Get, Answer::Read(_)) => self.first.entry(place).or_insert(answer).clone(),
+            (Some(Careless::TakesForDone), What::Remove, Answer::Unknown(_)) => Answer::Gone,
+            _ => answer,
+        }
     }
 }
 

@@ -133,7 +133,7 @@ impl World {
         }
         let mut workers = JoinSet::new();
         for (number, node) in self.plan.nodes.iter().enumerate() {
-            workers.spawn(work(self.town.clone(), number, node.clone(), self.dice.apart()));
+            workers.spawn(work(self.town.clone(), number, node.clone(), self.dice.apart(), self.mutation));
         }
         let mut models = Vec::new();
         for (number, listener) in self.plan.listeners.iter().enumerate() {
