@@ -8,7 +8,7 @@ use std::{
     ffi::OsString,
     fs::{self, File},
     io,
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 /// See the module.
@@ -125,6 +125,17 @@ impl Watch {
     fn created(&mut self) -> io::Result<Option<Vec<OsString>>> {
         Ok(None)
     }
+}
+
+/// What a kill has left beside an empty log: sled would give the same number to the next one, find the file there, and fail.
+/// Of a log that is not empty sled removes them itself.
+pub(super) fn remove_orphans(blobs: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(blobs)? {
+        let path = entry?.path();
+        tracing::warn!(file = %path.display(), "removing what a commit that was cut short has left");
+        fs::remove_file(&path)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

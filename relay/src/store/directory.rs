@@ -5,6 +5,7 @@
 //! DIR/lock              locked while a relay runs; holds its process id
 //! DIR/log/              the storage engine's files
 //! DIR/newest            "newest commit N": the log reached at least that far
+//! DIR/log.new/, log.old/ while the log is written anew (`renew`)
 //! DIR/damaged-MILLIS/   what `--recover` set aside
 //! ```
 

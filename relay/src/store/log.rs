@@ -12,6 +12,8 @@ use std::{fmt, io, path::PathBuf, sync::Arc};
 use bytes::Bytes;
 use landbridge_protocol::position::Sequence;
 
+use super::error::OpenError;
+
 /// Why the log failed.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
@@ -48,6 +50,9 @@ pub trait Log: Send {
 
     /// Takes out a note.
     fn drop_note(&mut self, number: u64) -> Result<(), LogError>;
+
+    /// At a start, before anything reads: lets go of storage far beyond the so many bytes that its commits have.
+    fn tidy(self: Box<Self>, held_bytes: u64) -> Result<Box<dyn Log>, OpenError>;
 
     /// The reading side.
     fn reader(&self) -> Arc<dyn LogReader>;

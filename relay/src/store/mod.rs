@@ -32,6 +32,7 @@ mod flight_tests;
 mod hold;
 mod ledger;
 mod opening;
+mod renew;
 mod running;
 mod scribe;
 mod tail;

@@ -92,6 +92,9 @@ pub(super) fn open_writer(
     for first in leftovers {
         log.remove(first).map_err(|error| unreadable(reading.as_ref(), error))?;
     }
+    drop(reading);
+    let log = log.tidy(commits.values().map(|usage| usage.bytes).sum())?;
+    let reading = log.reader();
     let ledger = account(&replica, commits);
     if replica.head() > Sequence::ZERO {
         replica.start(run, now);

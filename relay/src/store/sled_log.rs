@@ -21,10 +21,11 @@ use bytes::Bytes;
 use landbridge_protocol::position::Sequence;
 
 use super::{
-    blobs::Blobs,
+    blobs::{Blobs, remove_orphans},
     directory::Directory,
     error::OpenError,
     log::{Log, LogError, LogReader, Place},
+    renew,
 };
 
 /// Bytes that sled keeps in memory before it lets pages go.
@@ -68,6 +69,28 @@ impl SledLog {
             }
             Err(error) => Err((directory, error)),
         }
+    }
+
+    /// Written anew, where its file has more than `let_be_bytes` and far more than what it holds. No reader may be left.
+    pub(super) fn tidied(self, held_bytes: u64, let_be_bytes: u64) -> Result<Self, OpenError> {
+        let place = || self.directory.log();
+        let failed = |source| OpenError::File { path: place(), source };
+        if !renew::is_bloated(&self.file, held_bytes, let_be_bytes).map_err(failed)? {
+            return Ok(self);
+        }
+        tracing::info!(held_bytes, "the log's file has far more than what it holds: it is written anew");
+        if let Err(error) = self.copy_aside() {
+            tracing::warn!(%error, "the log's file can't be written anew, and stays as it is");
+            return Ok(self);
+        }
+        let fsync = self.fsync;
+        let directory = self.into_directory();
+        renew::exchange(&directory)?;
+        Self::open(directory, fsync).map_err(|(_, error)| error)
+    }
+
+    pub(super) fn copy_aside(&self) -> Result<(), LogError> {
+        renew::copy(&self.directory, [&self.tree, &self.notes])
     }
 
     /// Closes the engine and gives the directory back.
@@ -136,6 +159,10 @@ impl Log for SledLog {
         Ok(())
     }
 
+    fn tidy(self: Box<Self>, held_bytes: u64) -> Result<Box<dyn Log>, OpenError> {
+        Ok(Box::new(self.tidied(held_bytes, renew::LET_BE_BYTES)?))
+    }
+
     fn reader(&self) -> Arc<dyn LogReader> {
         let (tree, notes, file) = (self.tree.clone(), self.notes.clone(), self.file.clone());
         Arc::new(SledReader { tree, notes, file, path: self.directory.log() })
@@ -185,6 +212,7 @@ type Engine = (sled::Db, [sled::Tree; 2], Arc<File>, Sequence);
 
 fn open_engine(directory: &Directory) -> Result<Engine, OpenError> {
     let path = directory.log();
+    renew::settle(directory)?;
     remove_half_snapshots(&path)?;
     let noted = directory.newest()?;
     let damaged = |problem: String| OpenError::Damaged { file: path.display().to_string(), problem };
@@ -192,19 +220,16 @@ fn open_engine(directory: &Directory) -> Result<Engine, OpenError> {
     if noted > Sequence::ZERO && !path.join("db").exists() {
         return Err(damaged("its file `db` is missing".into()));
     }
-    let segment_bytes = segment_bytes(&path).unwrap_or(SEGMENT_BYTES);
-    let config = sled::Config::new().path(&path).segment_size(segment_bytes);
-    let config = config.cache_capacity(CACHE_BYTES).flush_every_ms(None);
+    let config = config_of(&path);
     let opened = catch_unwind(AssertUnwindSafe(|| -> sled::Result<_> {
         let db = config.open()?;
         // Where something was durable once, an empty log is a damaged one, of which nothing is removed.
         if !db.was_recovered() && noted == Sequence::ZERO {
             remove_orphans(&path.join("blobs"))?;
         }
-        let tree = db.open_tree("commits")?;
-        let notes = db.open_tree("conflicts")?;
-        let newest = tree.last()?;
-        Ok((db, [tree, notes], newest))
+        let trees = open_trees(&db)?;
+        let newest = trees[0].last()?;
+        Ok((db, trees, newest))
     }));
     let (db, trees, newest) = match opened {
         Ok(Ok(opened)) => opened,
@@ -231,22 +256,22 @@ fn open_engine(directory: &Directory) -> Result<Engine, OpenError> {
     Ok((db, trees, Arc::new(file), newest))
 }
 
+/// How a log there is opened.
+pub(super) fn config_of(log: &Path) -> sled::Config {
+    let config = sled::Config::new().path(log).segment_size(segment_bytes(log).unwrap_or(SEGMENT_BYTES));
+    config.cache_capacity(CACHE_BYTES).flush_every_ms(None)
+}
+
+/// The commits, and the conflict log's notes.
+pub(super) fn open_trees(db: &sled::Db) -> sled::Result<[sled::Tree; 2]> {
+    Ok([db.open_tree("commits")?, db.open_tree("conflicts")?])
+}
+
 /// That of a log that is there: it can't be changed.
 fn segment_bytes(log: &Path) -> Option<usize> {
     let settings = fs::read(log.join("conf")).ok()?;
     let settings = String::from_utf8_lossy(&settings);
     settings.lines().find_map(|line| line.strip_prefix("segment_size: ")?.trim().parse().ok())
-}
-
-/// What a kill has left beside an empty log: sled would give the same number to the next one, find the file there, and fail.
-/// Of a log that is not empty sled removes them itself.
-fn remove_orphans(blobs: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(blobs)? {
-        let path = entry?.path();
-        tracing::warn!(file = %path.display(), "removing what a commit that was cut short has left");
-        fs::remove_file(&path)?;
-    }
-    Ok(())
 }
 
 fn remove_half_snapshots(log: &Path) -> Result<(), OpenError> {
@@ -278,7 +303,7 @@ fn commit((key, bytes): (sled::IVec, sled::IVec)) -> Result<(Sequence, Bytes), L
     Ok((Sequence::new(u64::from_be_bytes(number)), Bytes::from_owner(bytes)))
 }
 
-fn engine_error(error: sled::Error) -> LogError {
+pub(super) fn engine_error(error: sled::Error) -> LogError {
     match error {
         sled::Error::Io(source) => LogError::Io(source),
         other => LogError::Corrupt(other.to_string()),

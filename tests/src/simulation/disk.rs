@@ -11,6 +11,7 @@ use landbridge_relay::{
     engine::header::{Commit, LogRecord},
     store::{
         encoding,
+        error::OpenError,
         log::{Log, LogError, LogReader},
         memory_log::{Fault, MemoryLog},
     },
@@ -212,6 +213,10 @@ impl Log for Attached {
 
     fn drop_note(&mut self, number: u64) -> Result<(), LogError> {
         if self.is_attached() { self.log.drop_note(number) } else { Err(LogError::Asked) }
+    }
+
+    fn tidy(self: Box<Self>, _: u64) -> Result<Box<dyn Log>, OpenError> {
+        Ok(self)
     }
 
     fn reader(&self) -> Arc<dyn LogReader> {
