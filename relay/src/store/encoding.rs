@@ -272,6 +272,14 @@ fn about_bytes(record: &LogRecord) -> usize {
     }
 }
 
+/// Bytes of an encoded commit's header.
+pub(super) fn header_bytes(commit: &[u8]) -> u64 {
+    // Before its length: checksum, format, nothing, first and last sequence.
+    const AT: usize = 24;
+    let length = commit.get(AT..AT + 4).and_then(|length| length.try_into().ok()).map_or(0, u32::from_be_bytes);
+    FIXED_BYTES as u64 + u64::from(length)
+}
+
 fn encode_chunk(chunk: &[(Sequence, LogRecord)], into: &mut BytesMut) {
     let stand_ins: Vec<Record> = chunk.iter().filter_map(|(_, record)| stand_in(record)).collect();
     let mut stand_ins = stand_ins.iter();

@@ -136,3 +136,11 @@ fn hostile_bytes_are_errors() {
     }
     assert!(commits > 0, "mutations that change nothing of weight must still decode, or nothing was tried");
 }
+
+#[test]
+fn the_header_of_a_commit_without_records_is_all_of_it() {
+    let Commit { header, .. } = decode(&encode(&commit(3))).unwrap();
+    let bytes = encode(&Commit { header, records: Vec::new() });
+    assert_eq!(header_bytes(&bytes), bytes.len() as u64);
+    assert!(header_bytes(&encode(&commit(3))) < encode(&commit(3)).len() as u64);
+}

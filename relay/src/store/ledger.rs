@@ -6,7 +6,7 @@ use landbridge_protocol::position::Sequence;
 
 use crate::engine::replica::Gone;
 
-/// A commit smaller than this is merged with its neighbours when there are enough of them.
+/// A commit whose records have less than this is merged with its neighbours when there are enough of them.
 pub(super) const SMALL_BYTES: u64 = 8 * 1024;
 /// What a merged commit has about, at most.
 pub(super) const MERGED_BYTES: u64 = 64 * 1024;
@@ -20,6 +20,8 @@ const READ_AT_ONCE_BYTES: u64 = 8 * 1024 * 1024;
 const READ_BETWEEN_BYTES: u64 = 512 * 1024;
 /// As many small commits are let be while there is other work: those that die before need not be copied.
 const SMALL_ALLOWED: usize = 16 * 1024;
+/// As many bytes of headers are let be, while there is other work: each has the store's vector, with every run there ever was.
+const HEADERS_ALLOWED: u64 = 8 * 1024 * 1024;
 /// Commits that one search for small neighbours looks at.
 const SEARCH_BOUND: usize = 1024;
 
@@ -28,6 +30,8 @@ const SEARCH_BOUND: usize = 1024;
 pub(super) struct Use {
     pub(super) last: Sequence,
     pub(super) bytes: u64,
+    /// Those of its header, which a merge leaves out of all but one.
+    pub(super) header: u64,
     pub(super) records: u32,
     /// Held by the replica.
     pub(super) live: u32,
@@ -53,6 +57,14 @@ impl Use {
 
     fn read_bytes(&self) -> u64 {
         if self.is_superseded() { 0 } else { self.bytes }
+    }
+
+    fn record_bytes(&self) -> u64 {
+        self.bytes - self.header
+    }
+
+    fn is_small(&self) -> bool {
+        self.record_bytes() < SMALL_BYTES
     }
 
     fn dead(&self) -> u32 {
@@ -86,6 +98,7 @@ pub(super) struct Ledger {
     stuck: u64,
     records: u64,
     small: usize,
+    headers: u64,
     // Where the search for small neighbours goes on, and how many there were when a whole round found none.
     search_from: Sequence,
     searched_small: usize,
@@ -99,7 +112,8 @@ impl Ledger {
         self.dead_bytes += usage.dead_bytes();
         self.stuck += u64::from(usage.stuck);
         self.records += u64::from(usage.records);
-        self.small += usize::from(usage.bytes < SMALL_BYTES);
+        self.small += usize::from(usage.is_small());
+        self.headers += usage.header;
         if usage.is_half_dead() {
             self.half_dead.insert((usage.held_share(), first));
         }
@@ -116,7 +130,8 @@ impl Ledger {
         self.dead_bytes -= usage.dead_bytes();
         self.stuck -= u64::from(usage.stuck);
         self.records -= u64::from(usage.records);
-        self.small -= usize::from(usage.bytes < SMALL_BYTES);
+        self.small -= usize::from(usage.is_small());
+        self.headers -= usage.header;
         self.half_dead.remove(&(usage.held_share(), first));
         self.dirty.remove(&first);
     }
@@ -187,7 +202,8 @@ impl Ledger {
             let first = self.dirty.first().copied().filter(|first| *first != newest)?;
             return Some(vec![(first, self.commits[&first])]);
         }
-        if idle || self.small > SMALL_ALLOWED { self.small_run(newest) } else { None }
+        let headers = self.headers > HEADERS_ALLOWED && self.headers * 2 > self.bytes;
+        if idle || headers || self.small > SMALL_ALLOWED { self.small_run(newest) } else { None }
     }
 
     // The commit, and those after it that are small or half dead too, as long as what is held of them fits together.
@@ -196,7 +212,7 @@ impl Ledger {
         let fits = |(at, usage): &(&Sequence, &Use)| {
             sum += usage.bytes - usage.dead_bytes();
             read += usage.read_bytes();
-            let joins = usage.is_half_dead() || usage.bytes < SMALL_BYTES;
+            let joins = usage.is_half_dead() || usage.is_small();
             **at == first || (**at != newest && joins && sum <= MERGED_BYTES && read <= max_read)
         };
         self.commits.range(first..).take_while(fits).take(SEARCH_BOUND).map(|(at, usage)| (*at, *usage)).collect()
@@ -209,13 +225,14 @@ impl Ledger {
             return None;
         }
         let mut run: Vec<(Sequence, Use)> = Vec::new();
-        let mut sum = 0;
+        let (mut sum, mut read) = (0, 0);
         let mut looked = 0;
         for (&first, &usage) in self.commits.range(self.search_from..) {
             looked += 1;
-            let small = usage.bytes < SMALL_BYTES && first != newest;
-            if small && sum + usage.bytes <= MERGED_BYTES {
-                sum += usage.bytes;
+            let small = usage.is_small() && first != newest;
+            if small && sum + usage.record_bytes() <= MERGED_BYTES && read + usage.bytes <= READ_BETWEEN_BYTES {
+                sum += usage.record_bytes();
+                read += usage.bytes;
                 run.push((first, usage));
                 continue;
             }
@@ -223,7 +240,8 @@ impl Ledger {
                 self.search_from = run[0].0;
                 return Some(run);
             }
-            (run, sum) = if small { (vec![(first, usage)], usage.bytes) } else { (Vec::new(), 0) };
+            (run, sum, read) =
+                if small { (vec![(first, usage)], usage.record_bytes(), usage.bytes) } else { (Vec::new(), 0, 0) };
             if looked >= SEARCH_BOUND {
                 self.search_from = first;
                 return None;
@@ -287,6 +305,25 @@ mod tests {
         assert_eq!(ledger.plan(false), None);
         ledger.died(taken(vec![Sequence::new(2); 10]));
         assert_eq!(ledger.plan(false).map(|plan| plan[0].0), Some(Sequence::new(4)), "the deadest");
+    }
+
+    #[test]
+    fn commits_that_are_hardly_more_than_headers_are_merged_however_large_those_are() {
+        for (header, count, idle) in [(20_000, 100, true), (20_000, 1000, false), (2_000, 5_000, false)] {
+            let mut ledger = Ledger::default();
+            for at in 1..=count {
+                let usage = Use { bytes: header + 300, header, records: 1, live: 1, ..Use::default() };
+                ledger.put(Sequence::new(at), Use { last: Sequence::new(at), ..usage });
+            }
+            let plan = ledger.plan(idle).expect("headers are most of it");
+            assert!(plan.len() >= MERGE_RUN && read_bytes(&plan) <= READ_BETWEEN_BYTES, "{} commits", plan.len());
+        }
+        let mut ledger = Ledger::default();
+        for at in 1..=5_000 {
+            let usage = Use { last: Sequence::new(at), bytes: 600, header: 300, records: 1, live: 1, ..Use::default() };
+            ledger.put(Sequence::new(at), usage);
+        }
+        assert_eq!(ledger.plan(false), None, "small ones, with small headers, wait");
     }
 
     #[test]

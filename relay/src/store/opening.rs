@@ -146,7 +146,8 @@ fn scan(log: &dyn LogReader, replica: &mut Replica, progress_every: Duration) ->
         last = commit.header.last;
         replica.replay(&commit.header, &commit.records).map_err(|error| damaged(error.to_string()))?;
         let count = commit.records.len() as u32;
-        scanned.commits.insert(first, Use { last, bytes: bytes.len() as u64, records: count, ..Use::default() });
+        let (all, header) = (bytes.len() as u64, encoding::header_bytes(&bytes));
+        scanned.commits.insert(first, Use { last, bytes: all, header, records: count, ..Use::default() });
         records += u64::from(count);
         if watch.elapsed() >= said {
             said = watch.elapsed() + progress_every;

@@ -140,7 +140,8 @@ impl Writer {
             let (first, last, length) = (commit.header.first, commit.header.last, bytes.len() as u64);
             let (records, live) = (commit.records.len() as u32, staged.held() as u32);
             let superseded = if live < records { staged.superseded() as u32 } else { 0 };
-            let usage = Use { last, bytes: length, records, live, stuck: 0, superseded };
+            let header = encoding::header_bytes(&bytes);
+            let usage = Use { last, bytes: length, header, records, live, stuck: 0, superseded };
             encoded = Some(Encoded { first, bytes: bytes.clone(), usage });
             order = Some(Order::Append { first, bytes, notes });
         } else if !notes.is_empty() {
@@ -275,7 +276,8 @@ impl Writer {
         let records = commit.records.len() as u32;
         let bytes = encoding::encode(&commit);
         let (last, stuck) = (commit.header.last, records - live);
-        let usage = Use { last, bytes: bytes.len() as u64, records, live, stuck, superseded: 0 };
+        let header = encoding::header_bytes(&bytes);
+        let usage = Use { last, bytes: bytes.len() as u64, header, records, live, stuck, superseded: 0 };
         for (at, _) in plan {
             self.ledger.take(*at);
         }
