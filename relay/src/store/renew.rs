@@ -18,6 +18,8 @@ use std::{
     io,
     os::unix::fs::MetadataExt,
     path::Path,
+    thread,
+    time::Duration,
 };
 
 use super::{
@@ -26,11 +28,16 @@ use super::{
     log::LogError,
     sled_log::{config_of, engine_error, open_trees},
 };
+use crate::clock::Stopwatch;
 
 /// A file that has no more than this is let be.
 pub(super) const LET_BE_BYTES: u64 = 64 * 1024 * 1024;
 /// As is one with less than so many times what the log holds: sled needs about twice that.
 const TIMES: u64 = 4;
+
+/// A former engine has let go of its file by then.
+const LET_GO: Duration = Duration::from_secs(10);
+const AGAIN: Duration = Duration::from_millis(5);
 
 const NEW: &str = "log.new";
 const OLD: &str = "log.old";
@@ -70,7 +77,7 @@ pub(super) fn copy(directory: &Directory, trees: [&sled::Tree; 2]) -> Result<(),
 
 fn copy_to(to: &Path, trees: [&sled::Tree; 2]) -> Result<(), LogError> {
     remove(to).map_err(LogError::Io)?;
-    let db = config_of(to).open().map_err(engine_error)?;
+    let db = opened(&config_of(to)).map_err(engine_error)?;
     for (from, to) in trees.into_iter().zip(open_trees(&db).map_err(engine_error)?) {
         for entry in from {
             let (key, value) = entry.map_err(engine_error)?;
@@ -81,6 +88,22 @@ fn copy_to(to: &Path, trees: [&sled::Tree; 2]) -> Result<(), LogError> {
     // It writes something more when it is let go.
     drop(db);
     sync(to).map_err(LogError::Io)
+}
+
+/// Opens the engine, and waits for one that this process had there before: sled lets go of its file a moment after it was dropped,
+/// by another thread. No other process can have it, as the directory is locked.
+pub(super) fn opened(config: &sled::Config) -> sled::Result<sled::Db> {
+    let since = Stopwatch::start();
+    loop {
+        match config.open() {
+            Err(sled::Error::Io(error)) if is_locked(&error) && since.elapsed() < LET_GO => thread::sleep(AGAIN),
+            opened => return opened,
+        }
+    }
+}
+
+fn is_locked(error: &io::Error) -> bool {
+    error.to_string().starts_with("could not acquire lock")
 }
 
 /// Puts the copy in the log's place. Nothing may have the log open.
@@ -176,6 +199,21 @@ mod tests {
         assert_eq!(all(&open(dir.path())).len(), held.len() + 1);
         let names = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
         assert!(names.into_iter().all(|name| name != NEW && name != OLD));
+    }
+
+    #[test]
+    fn an_engine_that_lets_go_of_its_file_a_moment_later_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(open(dir.path()));
+        let held = File::open(dir.path().join("log/db")).unwrap();
+        held.lock().unwrap();
+        let lets_go = thread::spawn(move || {
+            // So long that an opening which does not wait has failed.
+            thread::sleep(AGAIN * 20);
+            drop(held);
+        });
+        drop(open(dir.path()));
+        lets_go.join().unwrap();
     }
 
     #[test]

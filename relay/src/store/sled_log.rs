@@ -25,7 +25,7 @@ use super::{
     directory::Directory,
     error::OpenError,
     log::{Log, LogError, LogReader, Place},
-    renew,
+    renew::{self, opened},
 };
 
 /// Bytes that sled keeps in memory before it lets pages go.
@@ -221,8 +221,8 @@ fn open_engine(directory: &Directory) -> Result<Engine, OpenError> {
         return Err(damaged("its file `db` is missing".into()));
     }
     let config = config_of(&path);
-    let opened = catch_unwind(AssertUnwindSafe(|| -> sled::Result<_> {
-        let db = config.open()?;
+    let outcome = catch_unwind(AssertUnwindSafe(|| -> sled::Result<_> {
+        let db = opened(&config)?;
         // Where something was durable once, an empty log is a damaged one, of which nothing is removed.
         if !db.was_recovered() && noted == Sequence::ZERO {
             remove_orphans(&path.join("blobs"))?;
@@ -231,7 +231,7 @@ fn open_engine(directory: &Directory) -> Result<Engine, OpenError> {
         let newest = trees[0].last()?;
         Ok((db, trees, newest))
     }));
-    let (db, trees, newest) = match opened {
+    let (db, trees, newest) = match outcome {
         Ok(Ok(opened)) => opened,
         Ok(Err(sled::Error::Io(source))) if source.kind() == io::ErrorKind::PermissionDenied => {
             return Err(OpenError::Unwritable { dir: path, source });
