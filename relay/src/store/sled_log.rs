@@ -75,7 +75,7 @@ impl SledLog {
     pub(super) fn tidied(self, held_bytes: u64, let_be_bytes: u64) -> Result<Self, OpenError> {
         let place = || self.directory.log();
         let failed = |source| OpenError::File { path: place(), source };
-        if !renew::is_bloated(&self.file, held_bytes, let_be_bytes).map_err(failed)? {
+        if !renew::is_due(&self.file, held_bytes, let_be_bytes).map_err(failed)? {
             return Ok(self);
         }
         tracing::info!(held_bytes, "the log's file has far more than what it holds: it is written anew");
