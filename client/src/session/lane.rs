@@ -10,7 +10,10 @@ use landbridge_protocol::{
     error::Refusal,
     frame::node::{Reply, Request},
 };
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::{
+    sync::{OwnedSemaphorePermit, mpsc, oneshot},
+    task::yield_now,
+};
 
 use super::frames::{self, Stream};
 use crate::error::LinkError;
@@ -65,6 +68,12 @@ pub(super) async fn run(mut stream: Stream, mut commands: mpsc::Receiver<Command
                     return stream.incoming.fault("nobody asks any more".to_owned());
                 }
                 taken.drain(..).for_each(|command| lane.take(command));
+                // Those who ask were often woken together, and the first wakes this task: it lets the others ask, too, as each
+                // packet costs more than all the rest of a small request.
+                yield_now().await;
+                while lane.out.len() < COALESCED_BYTES && let Ok(command) = commands.try_recv() {
+                    lane.take(command);
+                }
             }
             written = stream.send.write(&lane.out), if !lane.out.is_empty() => match written {
                 Ok(bytes) => lane.out.advance(bytes),

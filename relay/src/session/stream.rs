@@ -14,7 +14,7 @@ use landbridge_protocol::{
     name::CacheName,
 };
 use quinn::{Connection, RecvStream, SendStream};
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{sync::mpsc, task::yield_now, time::Instant};
 use tokio_util::{codec::Decoder, task::TaskTracker};
 
 use super::{
@@ -153,6 +153,14 @@ fn encoded(request: u64, frame: &RelayToNode) -> Result<Bytes, Gone> {
 async fn write(mut send: SendStream, mut from: mpsc::Receiver<(Bytes, Held)>) {
     let mut frames = Vec::new();
     while from.recv_many(&mut frames, from.max_capacity()).await > 0 {
+        // Answers become ready in crowds, and the first wakes this task: it lets the others of the crowd come in, as each packet
+        // costs more than all the rest of a small answer.
+        yield_now().await;
+        while frames.len() < from.max_capacity()
+            && let Ok(frame) = from.try_recv()
+        {
+            frames.push(frame);
+        }
         // Given back when QUIC, which has a bound of its own, has taken the bytes.
         let (mut joined, mut held) = (BytesMut::new(), Vec::new());
         for (frame, its_bytes) in frames.drain(..) {
