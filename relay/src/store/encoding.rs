@@ -12,7 +12,7 @@
 //!     chunk bytes, one after the other
 //! ```
 //!
-//! A chunk is a record set of the protocol with some tens of records, so that reading one record does not decode the commit. A
+//! A chunk is a record set of the protocol with a few records, so that reading one record does not decode the commit. A
 //! `Forgotten` is kept as a record that has only cache and key; the top bit of its place tells it from a tombstone.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -30,7 +30,7 @@ pub const COMMIT_FORMAT: u16 = 1;
 
 const FIXED_BYTES: usize = 36;
 const FORGOTTEN: u64 = 1 << 63;
-const CHUNK_RECORDS: usize = 32;
+const CHUNK_RECORDS: usize = 8;
 const CHUNK_BYTES: usize = 64 * 1024;
 /// Of a record besides key and value, with its share of its chunk's tables: what is set aside for it.
 const RECORD_BYTES: usize = 128;
