@@ -204,8 +204,9 @@ impl Replica {
         if let Some(site) = lacked.or(lacked_there.then_some(self.config.site)) {
             return Some(format!("it does not replicate with {site}, or is not transferred from there in whole yet"));
         }
-        if !core.filled || report.is_some_and(|report| report.filling) {
-            return Some("a store is being filled".into());
+        // Each side asks this of itself: what a peer said of it in its handshake holds for no longer than it takes to be filled.
+        if !core.filled {
+            return Some(format!("the store of {} is being filled", self.config.site));
         }
         for (site, report) in core.peers.iter().filter(|_| self.config.guards.hold(Guard::DriftDropped)) {
             if report.run.is_none() {

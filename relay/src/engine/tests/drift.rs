@@ -146,6 +146,15 @@ fn nothing_is_judged_while_a_peer_was_not_met_or_a_reconcile_is_owed() {
     assert!(relay.replica.undecidable(&site("b"), &cache(LOCAL)).expect("local").contains("does not replicate"));
 }
 
+#[test]
+fn a_peer_that_was_filling_when_it_was_met_is_judged_once_it_says_so_itself() {
+    let mut relay = Relay::serving(&["b"]);
+    let filling =
+        landbridge_protocol::frame::peer::Introduction { filling: true, ..relay.introduction_of("b", Vector::new()) };
+    relay.meet_as(filling);
+    assert_eq!(relay.replica.undecidable(&site("b"), &cache(LATEST)), None);
+}
+
 /// Summed up anew.
 fn summed(relay: &Relay, name: &str) -> Vec<u64> {
     let all: Vec<u8> = (0..=u8::MAX).collect();
