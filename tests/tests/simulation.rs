@@ -29,7 +29,7 @@ fn a_seed_is_a_run() {
 #[test]
 fn nothing_breaks_where_nothing_goes_wrong() {
     for seed in 1..6 {
-        let (run, verdict) = judge(&Plan::drawn(seed, Kinds { most: 0 }), None);
+        let (run, verdict) = judge(&Plan::drawn(seed, Kinds { most: 0, hours: false }), None);
         assert_eq!(verdict, Ok(()), "seed {seed}");
         assert!(run.history.len() > 100, "seed {seed}: something happens");
     }

@@ -18,7 +18,12 @@ use std::{
 
 use clap::Parser;
 use landbridge_tests::simulation::{
-    checks::Broken, judge, mutation::Mutation, plan::Plan, shorten::shorten, world::Run,
+    checks::Broken,
+    judge,
+    mutation::Mutation,
+    plan::{Kinds, Plan},
+    shorten::shorten,
+    world::Run,
 };
 
 /// Runs that may go into making a failure shorter.
@@ -42,9 +47,18 @@ struct Args {
     /// Break this one
     #[arg(long)]
     mutate: Option<String>,
+    /// No runs that go on for hours
+    #[arg(long)]
+    no_hours: bool,
     /// Threads
     #[arg(long, default_value_t = 2)]
     threads: u64,
+}
+
+impl Args {
+    fn plan(&self, seed: u64) -> Plan {
+        Plan::drawn(seed, Kinds { hours: !self.no_hours, ..Kinds::ALL })
+    }
 }
 
 fn main() -> ExitCode {
@@ -78,7 +92,7 @@ fn seeds(args: &Args, mutation: Option<Mutation>) -> ExitCode {
                         return;
                     }
                     let seed = args.seed + number;
-                    let (run, verdict) = judge(&Plan::of(seed), mutation);
+                    let (run, verdict) = judge(&args.plan(seed), mutation);
                     simulated_ms.fetch_add(run.lasted_ms, Ordering::Relaxed);
                     datagrams.fetch_add(run.datagrams, Ordering::Relaxed);
                     histories.fetch_xor(run.hash().rotate_left(seed as u32), Ordering::Relaxed);
@@ -109,7 +123,7 @@ fn seeds(args: &Args, mutation: Option<Mutation>) -> ExitCode {
     );
     match failed.iter().min_by_key(|(seed, _)| *seed) {
         Some((seed, broken)) => {
-            tell_shortened(*seed, broken, mutation);
+            tell_shortened(&args.plan(*seed), broken, mutation);
             ExitCode::FAILURE
         }
         None => ExitCode::SUCCESS,
@@ -123,9 +137,9 @@ fn trace(run: &Run, wanted: bool) {
 }
 
 /// The shortest run that was found of a seed that failed.
-fn tell_shortened(seed: u64, broken: &Broken, mutation: Option<Mutation>) {
-    println!("\nseed {seed}, made shorter:");
-    let plan = shorten(&Plan::of(seed), broken.promise, mutation, SHORTEN_RUNS);
+fn tell_shortened(plan: &Plan, broken: &Broken, mutation: Option<Mutation>) {
+    println!("\nseed {}, made shorter:", plan.seed);
+    let plan = shorten(plan, broken.promise, mutation, SHORTEN_RUNS);
     let (run, verdict) = judge(&plan, mutation);
     println!("{} sites, {:?}", plan.sites, plan.bounds);
     trace(&run, true);
@@ -141,7 +155,7 @@ fn mutations(args: &Args) -> ExitCode {
     for mutation in Mutation::all() {
         let began = Instant::now();
         let found = (args.seed..args.seed + args.seeds).find_map(|seed| {
-            let verdict = judge(&Plan::of(seed), Some(mutation)).1;
+            let verdict = judge(&args.plan(seed), Some(mutation)).1;
             verdict.err().map(|broken| (seed, broken))
         });
         let took = began.elapsed().as_secs_f64();

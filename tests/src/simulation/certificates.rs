@@ -1,27 +1,40 @@
 //! Certificates for simulated sites. Ed25519 throughout, as its keys and signatures always have the same length: the
-//! datagrams of a handshake must not differ between two runs of a seed. Good for as long as anybody may simulate.
+//! datagrams of a handshake must not differ between two runs of a seed. Good for as long as anybody may simulate, but for
+//! those that are to end in a run.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::LazyLock,
-};
+use std::{path::Path, sync::LazyLock, time::Duration};
 
 use landbridge_client::Identity;
-use landbridge_protocol::name::SiteName;
+use landbridge_protocol::{name::SiteName, time::Timestamp};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
     PKCS_ED25519, SanType, SerialNumber, date_time_ymd,
 };
 use tempfile::TempDir;
 
-use super::plan::MAX_SITES;
+use super::{
+    clock::EPOCH,
+    plan::{Holder, MAX_SITES},
+};
+
+/// The day of [`EPOCH`].
+const BEGINS: (i32, u8, u8) = (2100, 1, 1);
+/// The name of what all nodes have.
+pub const NODES: &str = "nodes";
 
 /// All simulations of a process have the same.
-static FILES: LazyLock<TempDir> = LazyLock::new(|| write().expect("certificates can be written"));
+static ISSUED: LazyLock<Issued> = LazyLock::new(|| write().expect("certificates can be written"));
+
+struct Issued {
+    dir: TempDir,
+    authority: Issuer<'static, KeyPair>,
+}
+
+type Failed = Box<dyn std::error::Error>;
 
 /// Where the files are: `ca.pem`, and `siteN.pem` and `.key` with everything that is of a site.
 pub fn directory() -> &'static Path {
-    FILES.path()
+    ISSUED.dir.path()
 }
 
 /// What nodes of all sites have.
@@ -42,36 +55,58 @@ pub fn site_name(at: usize) -> SiteName {
     SiteName::new(&format!("site{}", at + 1)).expect("a name for a site")
 }
 
-fn write() -> Result<TempDir, Box<dyn std::error::Error>> {
+fn write() -> Result<Issued, Failed> {
     let dir = tempfile::tempdir()?;
-    let file = |name: String| -> PathBuf { dir.path().join(name) };
     let key = KeyPair::generate_for(&PKCS_ED25519)?;
     let mut authority = params("authority", 1);
     authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    std::fs::write(file("ca.pem".into()), authority.self_signed(&key)?.pem())?;
-    let issuer = Issuer::new(authority, key);
-    let sites: Vec<SiteName> = (0..MAX_SITES).map(site_name).collect();
-    let mut holders = Vec::new();
-    for site in &sites {
-        holders.push((site.as_str(), vec![SanType::DnsName(site.as_str().try_into()?), uri(site, "peer")?]));
+    std::fs::write(dir.path().join("ca.pem"), authority.self_signed(&key)?.pem())?;
+    let authority = Issuer::new(authority, key);
+    for site in 0..MAX_SITES {
+        issue_by(&authority, &dir.path().join(site_name(site).as_str()), site, Holder::Relay, None)?;
     }
-    let nodes = sites.iter().map(|site| uri(site, "node")).collect::<Result<Vec<_>, _>>()?;
-    holders.push(("nodes", nodes));
-    for (number, (name, names)) in (2..).zip(holders) {
-        let mut params = params(name, number);
-        params.subject_alt_names = names;
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
-        params.use_authority_key_identifier_extension = true;
-        let key = KeyPair::generate_for(&PKCS_ED25519)?;
-        std::fs::write(file(format!("{name}.pem")), params.signed_by(&key, &issuer)?.pem())?;
-        std::fs::write(file(format!("{name}.key")), key.serialize_pem())?;
-    }
-    Ok(dir)
+    issue_by(&authority, &dir.path().join(NODES), 0, Holder::Nodes, None)?;
+    Ok(Issued { dir, authority })
 }
 
-fn uri(site: &SiteName, role: &str) -> Result<SanType, Box<dyn std::error::Error>> {
+/// Writes a certificate and its key, beside that name with `.pem` and `.key`; `ends`, to the second, where it does in a run.
+pub fn issue(stem: &Path, site: usize, holder: Holder, ends: Option<Timestamp>) -> Result<(), Failed> {
+    issue_by(&ISSUED.authority, stem, site, holder, ends)
+}
+
+fn issue_by(
+    authority: &Issuer<'_, KeyPair>,
+    stem: &Path,
+    site: usize,
+    holder: Holder,
+    ends: Option<Timestamp>,
+) -> Result<(), Failed> {
+    let sites = (0..MAX_SITES).map(site_name);
+    let (name, names) = match holder {
+        Holder::Relay => {
+            let site = site_name(site);
+            (site.to_string(), vec![SanType::DnsName(site.as_str().try_into()?), uri(&site, "peer")?])
+        }
+        Holder::Nodes => (NODES.into(), sites.map(|site| uri(&site, "node")).collect::<Result<_, _>>()?),
+    };
+    let mut params = params(&name, 2 + site as u64);
+    params.subject_alt_names = names;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
+    params.use_authority_key_identifier_extension = true;
+    if let Some(ends) = ends {
+        let (year, month, day) = BEGINS;
+        let into = Duration::from_millis(ends.since(EPOCH).get());
+        params.not_after = date_time_ymd(year, month, day) + Duration::from_secs(into.as_secs());
+    }
+    let key = KeyPair::generate_for(&PKCS_ED25519)?;
+    std::fs::write(stem.with_extension("pem"), params.signed_by(&key, authority)?.pem())?;
+    std::fs::write(stem.with_extension("key"), key.serialize_pem())?;
+    Ok(())
+}
+
+fn uri(site: &SiteName, role: &str) -> Result<SanType, Failed> {
     Ok(SanType::URI(format!("landbridge://{site}/{role}").as_str().try_into()?))
 }
 

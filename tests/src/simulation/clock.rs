@@ -6,8 +6,9 @@ use landbridge_protocol::time::Timestamp;
 use landbridge_relay::clock::Clock;
 use tokio::time::Instant;
 
-/// What the right clock shows when a simulation begins.
-pub const EPOCH: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+/// What the right clock shows when a simulation begins: 2100 does. Nodes look at certificates by the clock of the machine that
+/// simulates; what is to end in a run must not have ended by that one.
+pub const EPOCH: Timestamp = Timestamp::from_millis(4_102_444_800_000);
 
 /// Looks at a clock in one moment of virtual time that can't have an end.
 const STANDS_STILL: u64 = 200_000;

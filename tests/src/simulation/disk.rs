@@ -1,12 +1,20 @@
 //! A site's disk: the log in memory that tears and loses, with a history of what became durable on it.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use bytes::Bytes;
-use landbridge_protocol::position::Sequence;
+use landbridge_protocol::{
+    name::CacheName,
+    position::Sequence,
+    record::{Key, Record},
+    version::Version,
+};
 use landbridge_relay::{
     engine::header::{Commit, LogRecord},
     store::{
@@ -34,6 +42,8 @@ pub struct SiteDisk {
     known: Arc<Mutex<Sequence>>,
     /// Off once the machine has failed: what a relay that is no more still does has no effect.
     attached: Arc<AtomicBool>,
+    /// What it has lost.
+    lost: BTreeSet<Version>,
     mutation: Option<Mutation>,
 }
 
@@ -47,6 +57,7 @@ impl SiteDisk {
             copy: None,
             known: Arc::default(),
             attached: Arc::default(),
+            lost: BTreeSet::new(),
             mutation,
         }
     }
@@ -74,6 +85,7 @@ impl SiteDisk {
             known: self.known.clone(),
             attached: self.attached.clone(),
             lies: self.mutation.and_then(Mutation::disk),
+            lost: self.lost.clone(),
         })
     }
 
@@ -107,6 +119,51 @@ impl SiteDisk {
         self.log = log.snapshot();
         self.known = Arc::new(Mutex::new(*lock(known)));
         true
+    }
+
+    /// What it holds of each key: the newest records, where no clear is.
+    pub fn held(&self) -> BTreeMap<(CacheName, Key), Record> {
+        let (mut held, mut cleared) = (BTreeMap::new(), BTreeSet::new());
+        for (_, commit) in self.commits() {
+            for (_, record) in commit.records {
+                match record {
+                    LogRecord::Record(record) => match record.key.clone() {
+                        Some(key) => drop(held.insert((record.cache.clone(), key), record)),
+                        None => drop(cleared.insert(record.cache)),
+                    },
+                    LogRecord::Forgotten { cache, key } => drop(held.remove(&(cache, key))),
+                }
+            }
+        }
+        held.retain(|(cache, _), _| !cleared.contains(cache));
+        held
+    }
+
+    /// Loses what it holds of a key. To be called while no relay has it.
+    pub fn lose(&mut self, lost: &Record) {
+        for (first, mut commit) in self.commits() {
+            let before = commit.records.len();
+            commit.records.retain(|(_, record)| match record {
+                LogRecord::Record(record) => (&record.cache, &record.key) != (&lost.cache, &lost.key),
+                LogRecord::Forgotten { .. } => true,
+            });
+            if commit.records.len() < before {
+                // No fault is asked of it now.
+                self.log.rewrite(first, encoding::encode(&commit)).expect("a log in memory takes what it is given");
+            }
+        }
+        self.log.flush().expect("a log in memory takes what it is given");
+        self.lost.insert(lost.version);
+        self.history.happened(Happening::Lost { site: self.site, record: Arc::new(lost.clone()) });
+    }
+
+    fn commits(&self) -> Vec<(Sequence, Commit)> {
+        let (reader, mut at, mut commits) = (self.log.reader(), Sequence::ZERO, Vec::new());
+        while let Ok(Some((first, bytes))) = reader.following(at) {
+            at = first;
+            commits.extend(encoding::decode(&bytes).ok().map(|commit| (first, commit)));
+        }
+        commits
     }
 
     /// The next flush fails, and all after it.
@@ -148,6 +205,7 @@ struct Attached {
     known: Arc<Mutex<Sequence>>,
     attached: Arc<AtomicBool>,
     lies: Option<DiskLies>,
+    lost: BTreeSet<Version>,
 }
 
 impl Attached {
@@ -171,7 +229,9 @@ impl Log for Attached {
         }
         let commit = encoding::decode(&bytes).map_err(|error| LogError::Corrupt(error.to_string()))?;
         let bytes = match &self.lies {
-            Some(lies) => lies.instead(&commit, site_name(self.site)).map_or(bytes, |commit| encoding::encode(&commit)),
+            Some(lies) => lies
+                .instead(&commit, site_name(self.site), &self.lost)
+                .map_or(bytes, |commit| encoding::encode(&commit)),
             None => bytes,
         };
         self.pending.push(commit);

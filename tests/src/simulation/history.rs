@@ -74,6 +74,25 @@ pub enum Happening {
         /// Whose.
         site: usize,
     },
+    /// A site is decommissioned, and its relay ended.
+    Left {
+        /// Which.
+        site: usize,
+    },
+    /// A disk that does not run has lost what it held of a key.
+    Lost {
+        /// Whose.
+        site: usize,
+        /// What.
+        record: Arc<Record>,
+    },
+    /// A check that a link has made by itself says that something is lacked, or was.
+    Drift {
+        /// Whose link.
+        site: usize,
+        /// What, in words.
+        how: String,
+    },
     /// A relay starts.
     Starts {
         /// Whose.

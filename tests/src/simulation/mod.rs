@@ -18,13 +18,15 @@
 //!
 //! tokio's own clock is the virtual one: it stands while any task can run. There are no threads, so that a seed is a run.
 //! What is not simulated: threads (the relay's are tasks here, over the same code), the operating system's sockets and
-//! files, sled, HTTP, certificates that are renewed.
+//! files, sled, HTTP, operators' connections.
 
 pub mod certificates;
 pub mod checks;
 pub mod clock;
 pub mod dice;
 pub mod disk;
+pub mod draw;
+pub mod files;
 pub mod history;
 pub mod listeners;
 pub mod machine;
@@ -33,6 +35,7 @@ pub mod network;
 pub mod nodes;
 pub mod plan;
 pub mod relay;
+pub mod scene;
 pub mod shorten;
 pub mod world;
 
@@ -70,9 +73,8 @@ pub fn judge(plan: &Plan, mutation: Option<Mutation>) -> (Run, Result<(), Broken
         }
         (Ok(run), Some(broken)) => (run, Err(broken)),
         (Err(_), broken) => {
-            let end = End { listings: Vec::new(), models: Vec::new(), links: Vec::new() };
             let broken = broken.unwrap_or(Broken { promise: Promise::Sound, how: "a panic".into() });
-            (Run { history: Vec::new(), end, lasted_ms: 0, datagrams: 0 }, Err(broken))
+            (Run { history: Vec::new(), end: End::default(), lasted_ms: 0, datagrams: 0 }, Err(broken))
         }
     }
 }

@@ -1,8 +1,11 @@
 //! What is taken out of a relay, a disk, a listener or a node, so that a check can be seen to find it.
 
+use std::collections::BTreeSet;
+
 use landbridge_protocol::{
     name::SiteName,
     record::{Kind, Record},
+    version::Version,
 };
 use landbridge_relay::engine::{
     guards::{Guard, Guards},
@@ -18,12 +21,23 @@ pub enum Mutation {
     Disk(DiskLies),
     /// Each run of a store has the same number: an origin is kept after a lost tail.
     SameRun,
-    /// A subscription that resumes goes on one further than its token says.
+    /// A subscription that resumes leaves out the first that it has to tell.
     ResumeSkips,
     /// A listener misses something.
     Listener(Misses),
     /// A node, or what answers it, is careless.
     Node(Careless),
+    /// Who operates the sites forgets a reload.
+    Forgets(Forgets),
+}
+
+/// The reload that is forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forgets {
+    /// That of a relay whose certificate was renewed.
+    Certificate,
+    /// That of one of the relays that a site is taken from.
+    Relay,
 }
 
 /// How a disk lies.
@@ -47,6 +61,8 @@ pub enum DiskLies {
     Births,
     /// The last record of each commit of several is not written.
     Last,
+    /// What is repaired is put in place with another value.
+    Repairs,
 }
 
 /// What a listener misses.
@@ -58,6 +74,8 @@ pub enum Misses {
     Removals,
     /// That something could not be told, and that all is told anew.
     Gaps,
+    /// What came first while it did not read.
+    WhilePaused,
 }
 
 /// The listener that misses events misses each of this number.
@@ -80,11 +98,15 @@ impl Mutation {
         use DiskLies as L;
         let lies =
             [L::Flush, L::Tombstones, L::Foreign, L::Clears, L::Forgotten, L::Values, L::Deadlines, L::Births, L::Last];
-        let listeners = [Misses::Events, Misses::Removals, Misses::Gaps].map(Mutation::Listener);
+        let lies = lies.into_iter().chain([L::Repairs]);
+        let misses = [Misses::Events, Misses::Removals, Misses::Gaps, Misses::WhilePaused];
+        let listeners = misses.map(Mutation::Listener).into_iter();
+        let forgets = [Forgets::Certificate, Forgets::Relay].map(Mutation::Forgets);
         let nodes = [Careless::ReadsOld, Careless::Unconditional, Careless::TakesForDone].map(Mutation::Node);
         let guards = Guard::ALL.iter().chain(Guard::WHOLE).map(|guard| Mutation::Without(*guard));
         let others = [Mutation::SameRun, Mutation::ResumeSkips];
-        lies.into_iter().map(Mutation::Disk).chain(listeners).chain(nodes).chain(others).chain(guards).collect()
+        let harness = lies.map(Mutation::Disk).chain(listeners).chain(nodes).chain(forgets).chain(others);
+        harness.chain(guards).collect()
     }
 
     /// Its name on the command line.
@@ -94,6 +116,7 @@ impl Mutation {
             Mutation::Disk(lies) => format!("disk-{lies:?}"),
             Mutation::Listener(misses) => format!("listener-misses-{misses:?}"),
             Mutation::Node(careless) => format!("node-{careless:?}"),
+            Mutation::Forgets(forgets) => format!("reload-forgets-{forgets:?}"),
             other => format!("{other:?}"),
         }
         .to_lowercase()
@@ -117,8 +140,8 @@ impl Mutation {
 }
 
 impl DiskLies {
-    /// What is written instead of the commit, where that is something else.
-    pub fn instead(self, commit: &Commit, own: SiteName) -> Option<Commit> {
+    /// What is written instead of the commit, where that is something else, to a disk that has lost these.
+    pub fn instead(self, commit: &Commit, own: SiteName, lost: &BTreeSet<Version>) -> Option<Commit> {
         let keeps = |record: &LogRecord| match (self, record) {
             (DiskLies::Tombstones, LogRecord::Record(record)) => record.kind != Kind::Tombstone,
             (DiskLies::Foreign, LogRecord::Record(record)) => record.version.origin.site == own,
@@ -133,15 +156,17 @@ impl DiskLies {
         }
         for (_, record) in &mut written.records {
             if let LogRecord::Record(record) = record {
-                self.change(record);
+                self.change(record, lost.contains(&record.version));
             }
         }
         (written.records != commit.records).then_some(written)
     }
 
-    fn change(self, record: &mut Record) {
+    fn change(self, record: &mut Record, was_lost: bool) {
         match self {
-            DiskLies::Values if !record.value.is_empty() => {
+            DiskLies::Values | DiskLies::Repairs
+                if !record.value.is_empty() && (was_lost || self == DiskLies::Values) =>
+            {
                 let mut value = record.value.to_vec();
                 value.iter_mut().for_each(|byte| *byte ^= 1);
                 record.value = value.into();

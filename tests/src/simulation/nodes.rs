@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr},
+    sync::Arc,
     time::Duration,
 };
 
@@ -13,8 +14,9 @@ use landbridge_relay::machine::Machine;
 use tokio::time::sleep_until;
 
 use super::{
-    certificates::{of_nodes, site_name},
+    certificates::{directory, of_nodes, site_name},
     dice::Dice,
+    files::Files,
     history::{Answer, Happening, History},
     machine::SimulatedMachine,
     mutation::{Careless, Mutation},
@@ -26,6 +28,9 @@ use super::{
 /// How long an operation may take.
 pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(8);
 
+/// A node that has nothing to do for longer is disconnected until then: in hours it would do nothing but say that it lives.
+const IDLE_MS: u64 = 60_000;
+
 /// Where nodes come from.
 #[derive(Debug, Clone)]
 pub struct Town {
@@ -33,6 +38,8 @@ pub struct Town {
     pub network: Network,
     /// What happens.
     pub history: History,
+    /// Certificates, of those that end.
+    pub files: Arc<Files>,
 }
 
 /// The machine of a node, of those of its site.
@@ -47,7 +54,11 @@ impl Town {
         loop {
             let endpoint = machine.dial_from(machine_of(site, number)).expect("a socket on the simulated network");
             let builder = Client::builder().site(site_name(site).as_str()).node(name).relay(address_of(site));
-            let builder = builder.identity(of_nodes()).timeout(OPERATION_TIMEOUT).simulated(endpoint, dice.draw());
+            let builder = match self.files.nodes(site) {
+                Some([certificate, key]) => builder.identity_files(certificate, key, directory().join("ca.pem")),
+                None => builder.identity(of_nodes()),
+            };
+            let builder = builder.timeout(OPERATION_TIMEOUT).simulated(endpoint, dice.draw());
             if let Ok(client) = builder.connect().await {
                 return client;
             }
@@ -66,19 +77,32 @@ pub fn name_of(node: usize) -> String {
 }
 
 /// Does all that the node is to do, one after the other.
-pub async fn work(town: Town, node: usize, plan: Node, mut dice: Dice, mutation: Option<Mutation>) {
-    let client = town.node(plan.site, &name_of(node), node, &mut dice).await;
-    let caches = CACHES.map(|(name, ..)| client.raw(name).expect("a cache's name"));
+pub async fn work(
+    town: Town,
+    (node, value_bytes): (usize, usize),
+    plan: Node,
+    mut dice: Dice,
+    mutation: Option<Mutation>,
+) {
+    let mut client = Some(town.node(plan.site, &name_of(node), node, &mut dice).await);
     let careless = match mutation {
         Some(Mutation::Node(careless)) => Some(careless),
         _ => None,
     };
     let (seen, first) = (BTreeMap::new(), BTreeMap::new());
-    let mut worker =
-        Worker { history: town.history.clone(), node, site: plan.site, caches, seen, first, writes: 0, careless };
+    let history = town.history.clone();
+    let mut worker = Worker { history, node, site: plan.site, value_bytes, seen, first, writes: 0, careless };
     for Planned { at_ms, what } in plan.operations {
+        if at_ms > town.history.now_ms() + IDLE_MS {
+            client = None;
+        }
         sleep_until(town.history.moment(at_ms)).await;
-        worker.carry_out(what).await;
+        let connected = match client.take() {
+            Some(client) => client,
+            None => town.node(plan.site, &name_of(node), node, &mut dice).await,
+        };
+        worker.carry_out(what, connected.raw(CACHES[what.cache].0).expect("a cache's name")).await;
+        client = Some(connected);
     }
 }
 
@@ -86,7 +110,7 @@ struct Worker {
     history: History,
     node: usize,
     site: usize,
-    caches: [RawCache; 3],
+    value_bytes: usize,
     /// The versions that it saw last.
     seen: BTreeMap<(usize, u64), Version>,
     /// What it read of each key first; kept for a careless one alone.
@@ -96,15 +120,15 @@ struct Worker {
 }
 
 impl Worker {
-    async fn carry_out(&mut self, operation: Operation) {
+    async fn carry_out(&mut self, operation: Operation, mut written_to: RawCache) {
         let Operation { cache, key: number, what, lifespan_ms } = operation;
         self.writes += 1;
-        let value = Bytes::from(format!("{}.{}", self.node, self.writes));
+        let (number_of_write, width) = (self.writes, self.value_bytes);
+        let value = Bytes::from(format!("{:<width$}", format!("{}.{number_of_write}", self.node)));
         let expected = matches!(what, What::ReplaceIfVersion | What::RemoveIfVersion);
         let expected = if expected { self.seen.get(&(cache, number)).copied() } else { None };
         let (node, site, entry) = (self.node, self.site, value.clone());
         self.history.happened(Happening::Asked { node, site, operation, value: entry, expected });
-        let mut written_to = self.caches[cache].clone();
         if let Some(lifespan) = lifespan_ms {
             written_to = written_to.with_lifespan(Duration::from_millis(lifespan));
         }

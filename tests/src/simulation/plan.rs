@@ -1,22 +1,13 @@
-//! What is to happen in a run: drawn from its seed as plain data, so that a run that fails can be made shorter by leaving
-//! things out.
+//! What is to happen in a run: drawn from its seed ([`super::draw`]) as plain data, so that a run that fails can be made
+//! shorter by leaving things out.
 
-use std::ops::Range;
-
-use super::{dice::Dice, network::Weather};
+use super::network::Weather;
 
 /// Sites of a world at most.
 pub const MAX_SITES: usize = 3;
 /// The caches: name, merge, and the lifespan of what is written without one.
 pub const CACHES: [(&str, &str, Option<u64>); 3] =
     [("sessions", "remove_wins", None), ("tokens", "latest", None), ("brief", "remove_wins", Some(4_000))];
-/// Keys that everybody writes.
-const HOT_KEYS: u64 = 3;
-/// Keys that are written seldom.
-const COLD_KEYS: u64 = 40;
-
-/// Moments that several nodes have are so far apart.
-const TOGETHER_MS: u64 = 1_000;
 
 /// A run.
 #[derive(Debug, Clone)]
@@ -25,6 +16,10 @@ pub struct Plan {
     pub seed: u64,
     /// How many sites there are.
     pub sites: usize,
+    /// The last of them is in nobody's configuration at first.
+    pub guest_is_out: bool,
+    /// Between the few moments at which something is done hours pass.
+    pub hours: bool,
     /// What their relays are configured with.
     pub bounds: Bounds,
     /// Nodes that read and write.
@@ -61,6 +56,10 @@ pub struct Bounds {
     pub max_batches_in_flight: u64,
     /// `max_commit_commands`
     pub max_commit_commands: u64,
+    /// `drift_check_every`; `None`: off.
+    pub drift_check_every_ms: Option<u64>,
+    /// How long what is put is.
+    pub value_bytes: usize,
 }
 
 impl Bounds {
@@ -88,6 +87,17 @@ pub struct Listener {
     pub cache: usize,
     /// When it leaves, for how long, and at which site it resumes.
     pub moves: Vec<Planned<Move>>,
+    /// How long it takes to read an event.
+    pub reads_ms: u64,
+    /// When it stops reading, and for how many milliseconds.
+    pub pauses: Vec<Planned<u64>>,
+}
+
+impl Listener {
+    /// Where it is in the end.
+    pub fn last_site(&self) -> usize {
+        self.moves.last().map_or(self.site, |last| last.what.to)
+    }
 }
 
 /// A listener leaves and resumes.
@@ -142,6 +152,15 @@ pub enum Disk {
     Wiped,
     /// The copy that was made last; what survived, where none was made.
     Copy,
+}
+
+/// Whose certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holder {
+    /// The site's relay.
+    Relay,
+    /// The nodes that go to it.
+    Nodes,
 }
 
 /// What goes wrong.
@@ -222,6 +241,45 @@ pub enum Fault {
         /// For so long.
         for_ms: u64,
     },
+    /// A site hears nothing of the others, nor they of it.
+    Isolate {
+        /// Which.
+        site: usize,
+        /// For so long.
+        for_ms: u64,
+    },
+    /// The last site is taken into the others' configurations by reloads, one after the other, and started.
+    Join {
+        /// After so long the next one.
+        apart_ms: u64,
+        /// Which of the others is first.
+        first: usize,
+        /// With the disk that it left with; else with an empty one.
+        kept: bool,
+    },
+    /// The last site is decommissioned by reloads of the others, one after the other, and ended.
+    Leave {
+        /// After so long the next one.
+        apart_ms: u64,
+        /// Which of the others is first.
+        first: usize,
+    },
+    /// A certificate has ended.
+    CertificateEnds {
+        /// At which site.
+        site: usize,
+        /// Whose.
+        whose: Holder,
+        /// It is renewed after so long; the relay's by a reload.
+        for_ms: u64,
+    },
+    /// A relay that is killed finds that its disk has lost an entry, which the others have.
+    Loses {
+        /// Whose.
+        site: usize,
+        /// So long after it is up again an operator has the drift repaired.
+        for_ms: u64,
+    },
 }
 
 /// Which kinds of faults a run may have.
@@ -229,121 +287,37 @@ pub enum Fault {
 pub struct Kinds {
     /// How many faults at most.
     pub most: u64,
+    /// Whether a few of the runs go on for hours.
+    pub hours: bool,
+}
+
+impl Kinds {
+    /// All.
+    pub const ALL: Self = Self { most: 14, hours: true };
 }
 
 impl Plan {
-    /// The run of a seed.
-    pub fn of(seed: u64) -> Self {
-        Self::drawn(seed, Kinds { most: 14 })
+    /// Whether the last site comes or goes.
+    pub fn has_guest(&self) -> bool {
+        self.guest_is_out
+            || self.faults.iter().any(|fault| matches!(fault.what, Fault::Join { .. } | Fault::Leave { .. }))
     }
 
-    /// The run of a seed, with faults of these kinds.
-    pub fn drawn(seed: u64, kinds: Kinds) -> Self {
-        let mut dice = Dice::of(seed);
-        let sites = if dice.chance(400) { 3 } else { 2 };
-        let calm_at_ms = dice.within(20_000..60_000);
-        let bounds = Bounds {
-            max_tombstones: dice.one_of(&[2, 5, 20, 1_000_000]),
-            tombstone_min_age_ms: dice.one_of(&[0, 500, 5_000]),
-            tombstone_max_age_ms: dice.one_of(&[2_000, 10_000, 1_000_000_000]),
-            max_batch_records: dice.one_of(&[1, 3, 50, 4096]),
-            max_batches_in_flight: dice.one_of(&[1, 2, 8]),
-            max_commit_commands: dice.one_of(&[1, 4, 1024]),
-        };
-        let mut nodes = Vec::new();
-        for site in 0..sites {
-            for _ in 0..dice.within(1..3) {
-                nodes.push(Node { site, operations: operations(&mut dice, calm_at_ms) });
-            }
-        }
-        let listeners = (0..dice.within(1..4)).map(|_| listener(&mut dice, sites, calm_at_ms)).collect();
-        let count = if kinds.most == 0 { 0 } else { dice.within(0..kinds.most + 1) };
-        let mut faults: Vec<_> = (0..count).map(|_| fault(&mut dice, sites, calm_at_ms)).collect();
-        faults.sort_by_key(|fault| fault.at_ms);
-        Self { seed, sites, bounds, nodes, listeners, faults, calm_at_ms }
+    /// Whether a disk loses something that was durable on it.
+    pub fn loses(&self) -> bool {
+        self.faults.iter().any(|fault| matches!(fault.what, Fault::Loses { .. }))
     }
-}
 
-fn moments(dice: &mut Dice, count: Range<u64>, until_ms: u64) -> Vec<u64> {
-    let count = dice.within(count);
-    let mut moments: Vec<u64> = (0..count)
-        .map(|_| {
-            let at_ms = dice.within(0..until_ms);
-            // Many at a moment that others have, too: clocks are then equal.
-            if dice.chance(400) { at_ms / TOGETHER_MS * TOGETHER_MS } else { at_ms }
+    /// When certificates end of that holder.
+    pub fn certificate_ends(&self, at: usize, of: Holder) -> impl Iterator<Item = u64> {
+        self.faults.iter().filter_map(move |fault| match fault.what {
+            Fault::CertificateEnds { site, whose, .. } if site == at && whose == of => Some(fault.at_ms),
+            _ => None,
         })
-        .collect();
-    moments.sort_unstable();
-    moments
-}
-
-fn operations(dice: &mut Dice, until_ms: u64) -> Vec<Planned<Operation>> {
-    let moments = moments(dice, 15..60, until_ms);
-    moments.into_iter().map(|at_ms| Planned { at_ms, what: operation(dice) }).collect()
-}
-
-fn operation(dice: &mut Dice) -> Operation {
-    let what = match dice.within(0..100) {
-        0..20 => What::Get,
-        20..50 => What::Put,
-        50..60 => What::PutIfAbsent,
-        60..68 => What::ReplaceIfVersion,
-        68..88 => What::Remove,
-        88..92 => What::RemoveIfVersion,
-        92..97 => What::PutAll(dice.within(2..6)),
-        _ => What::Clear,
-    };
-    let key = if dice.chance(650) { dice.within(0..HOT_KEYS) } else { HOT_KEYS + dice.within(0..COLD_KEYS) };
-    let lifespan_ms = dice.chance(150).then(|| dice.one_of(&[300, 2_000, 9_000, 86_400_000]));
-    // The brief ones now and then: they are gone by themselves.
-    let cache = dice.one_of(&[0, 0, 0, 1, 1, 1, 2]);
-    Operation { cache, key, what, lifespan_ms }
-}
-
-fn listener(dice: &mut Dice, sites: usize, until_ms: u64) -> Listener {
-    let moments = moments(dice, 0..5, until_ms);
-    let moves = moments.into_iter().map(|at_ms| {
-        let away_ms = dice.one_of(&[0, 100, 3_000, 15_000]);
-        Planned { at_ms, what: Move { away_ms, to: dice.within(0..sites as u64) as usize } }
-    });
-    let moves = moves.collect();
-    Listener { site: dice.within(0..sites as u64) as usize, cache: dice.within(0..3) as usize, moves }
-}
-
-fn fault(dice: &mut Dice, sites: usize, until_ms: u64) -> Planned<Fault> {
-    let at_ms = dice.within(500..until_ms);
-    let site = dice.within(0..sites as u64) as usize;
-    let other = (site + 1 + dice.within(0..sites as u64 - 1) as usize) % sites;
-    let for_ms = dice.one_of(&[200, 1_500, 5_000, 12_000, 25_000]);
-    let down_ms = dice.one_of(&[0, 50, 1_000, 8_000, 20_000]);
-    let what = match dice.within(0..100) {
-        0..22 => Fault::Kill { site, down_ms, disk: Disk::Same },
-        22..28 => Fault::Kill { site, down_ms, disk: Disk::Wiped },
-        28..34 => Fault::Kill { site, down_ms, disk: Disk::Copy },
-        34..40 => Fault::Restart { site, down_ms },
-        40..48 => Fault::Copy { site },
-        48..53 => Fault::FlushFails { site, for_ms },
-        53..57 => Fault::DiskFull { site, for_ms },
-        57..77 => Fault::Weather { from: site, to: other, weather: weather(dice), for_ms },
-        77..83 => Fault::NodesWeather { site, weather: weather(dice), for_ms },
-        83..90 => {
-            let by_ms = dice.one_of(&[-20_000, -1_500, -40, 40, 1_500, 4_500, 20_000]);
-            Fault::Clock { site, by_ms, fast_by: dice.one_of(&[-100_000, 0, 0, 500, 100_000]), for_ms }
-        }
-        _ => Fault::Offline { site, peer: other, for_ms },
-    };
-    Planned { at_ms, what }
-}
-
-fn weather(dice: &mut Dice) -> Weather {
-    if dice.chance(600) {
-        return Weather { cut: true, ..Weather::FAIR };
     }
-    Weather {
-        cut: false,
-        lost: dice.one_of(&[0, 20, 100, 400]),
-        twice: dice.one_of(&[0, 0, 50, 300]),
-        delay_ms: dice.one_of(&[1, 20, 150, 900]),
-        jitter_ms: dice.one_of(&[0, 5, 60, 500]),
-    }
+}
+
+/// After so long a relay gives up a connection on which nothing is heard, in a run of hours or a short one.
+pub fn idle_timeout_ms(hours: bool) -> u64 {
+    if hours { 120_000 } else { 10_000 }
 }

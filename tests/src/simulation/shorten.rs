@@ -20,6 +20,7 @@ pub fn shorten(plan: &Plan, promise: Promise, mutation: Option<Mutation>, runs: 
         }
         for listener in 0..plan.listeners.len() {
             thin(&mut plan, &mut still_breaks, |plan| &mut plan.listeners[listener].moves);
+            thin(&mut plan, &mut still_breaks, |plan| &mut plan.listeners[listener].pauses);
         }
         if size(&plan) == before || !still_breaks(&plan) {
             return plan;
@@ -30,7 +31,7 @@ pub fn shorten(plan: &Plan, promise: Promise, mutation: Option<Mutation>, runs: 
 /// What a run has in it.
 fn size(plan: &Plan) -> usize {
     let operations: usize = plan.nodes.iter().map(|node| node.operations.len()).sum();
-    let moves: usize = plan.listeners.iter().map(|listener| listener.moves.len()).sum();
+    let moves: usize = plan.listeners.iter().map(|listener| listener.moves.len() + listener.pauses.len()).sum();
     plan.faults.len() + plan.listeners.len() + operations + moves
 }
 

@@ -23,24 +23,27 @@ use tokio::{
 };
 
 use super::{
-    certificates::site_name,
     clock::EPOCH,
     dice::Dice,
+    files::Files,
     history::{self, Entry, Happening, History},
-    listeners::{self, Model, listen},
+    listeners::{Model, listen},
     mutation::Mutation,
-    network::{Network, Weather},
-    nodes::{self, Town, work},
-    plan::{CACHES, Disk, Fault, Listener, Plan, Planned},
-    relay::{self, Relay},
+    network::Network,
+    nodes::{Town, work},
+    plan::{CACHES, Disk, Listener, Plan, Planned},
+    relay::Relay,
+    scene::{LAST_LOOK, Looked, Scene},
 };
 
 /// In calm, all sites must list the same after so long.
 const CALM: Duration = Duration::from_secs(240);
 /// A listing may take so long.
 const LISTING: Duration = Duration::from_secs(20);
-/// The number that the node has, of those of its site, which looks in the end.
-const LAST_LOOK: usize = 90;
+/// Where a site is out, its nodes may take so long to find that out.
+const WORK: Duration = Duration::from_secs(60);
+/// Drift is looked for again after this, where some of it could not be.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 /// What a site lists of a cache in the end.
 pub type Listing = BTreeMap<Key, (Version, Bytes, Option<Timestamp>)>;
@@ -66,14 +69,31 @@ impl Run {
 }
 
 /// How a run ended.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct End {
-    /// What each site lists, cache by cache; `None` where it does not serve.
+    /// Which sites there are: in the others' configurations.
+    pub members: Vec<bool>,
+    /// What each of these lists, cache by cache; `None` where it does not serve.
     pub listings: Vec<Option<Vec<Listing>>>,
     /// What each listener holds for true.
     pub models: Vec<Model>,
     /// The links that are not as they should be, in words.
     pub links: Vec<String>,
+    /// What drift checks have found, in words.
+    pub drift: Vec<String>,
+}
+
+impl End {
+    /// What is listed by the sites that there are, by number.
+    pub fn listed(&self) -> impl Iterator<Item = (usize, Option<&Vec<Listing>>)> {
+        let members = self.members.iter().zip(&self.listings).enumerate();
+        members.filter(|(_, (is_member, _))| **is_member).map(|(site, (_, listing))| (site, listing.as_ref()))
+    }
+
+    /// What the first of these lists.
+    pub fn first(&self) -> Option<&Vec<Listing>> {
+        self.listed().next().and_then(|(_, listing)| listing)
+    }
 }
 
 /// Goes through a plan. The same plan gives the same run.
@@ -107,9 +127,7 @@ fn runtime(_seed: u64) -> Runtime {
 struct World {
     plan: Plan,
     dice: Dice,
-    town: Town,
-    relays: Vec<Arc<Mutex<Relay>>>,
-    mutation: Option<Mutation>,
+    scene: Arc<Scene>,
 }
 
 impl World {
@@ -117,115 +135,119 @@ impl World {
         let mut dice = Dice::of(plan.seed ^ 0x5eed);
         let history = History::begin();
         let network = Network::new(dice.draw());
+        let files = Arc::new(Files::of(&plan));
         let relay = |site| {
-            let relay = Relay::new(site, &plan, history.clone(), network.clone(), dice.apart(), mutation);
-            Arc::new(Mutex::new(relay))
+            let around = (history.clone(), network.clone());
+            Arc::new(Mutex::new(Relay::new(site, &plan, around, files.clone(), dice.apart(), mutation)))
         };
         let relays = (0..plan.sites).map(relay).collect();
-        Self { plan, dice, town: Town { network, history }, relays, mutation }
+        let town = Town { network, history, files };
+        Self { plan, dice, scene: Arc::new(Scene { town, relays, mutation }) }
     }
 
     async fn go(mut self) -> Run {
+        let scene = self.scene.clone();
+        let (town, mutation) = (&scene.town, scene.mutation);
         let mut tasks = JoinSet::new();
-        tasks.spawn(self.town.network.clone().postman());
-        for relay in &self.relays {
-            relay.lock().await.start(Disk::Same).await.expect("a relay starts on an empty disk");
+        tasks.spawn(town.network.clone().postman());
+        for relay in &scene.relays {
+            relay.lock().await.start(Disk::Same).await;
         }
         let mut workers = JoinSet::new();
         for (number, node) in self.plan.nodes.iter().enumerate() {
-            workers.spawn(work(self.town.clone(), number, node.clone(), self.dice.apart(), self.mutation));
+            let values = self.plan.bounds.value_bytes;
+            workers.spawn(work(town.clone(), (number, values), node.clone(), self.dice.apart(), mutation));
         }
         let mut models = Vec::new();
         for (number, listener) in self.plan.listeners.iter().enumerate() {
             let (tell, model) = watch::channel(Model::new());
             models.push(model);
-            let (town, plan, dice) = (self.town.clone(), listener.clone(), self.dice.apart());
-            tasks.spawn(listen(town, number, plan, dice, tell, self.mutation));
+            tasks.spawn(listen(town.clone(), number, listener.clone(), self.dice.apart(), tell, mutation));
+        }
+        if self.plan.bounds.drift_check_every_ms.is_some() {
+            tasks.spawn(scene.clone().watch_drift());
         }
         let mut faults = JoinSet::new();
         for Planned { at_ms, what } in self.plan.faults.clone() {
-            let (relays, town) = (self.relays.clone(), self.town.clone());
+            let scene = scene.clone();
             faults.spawn(async move {
-                sleep_until(town.history.moment(at_ms)).await;
-                befall(&relays, &town, what).await;
+                sleep_until(scene.town.history.moment(at_ms)).await;
+                scene.befall(what).await;
             });
         }
-        sleep_until(self.town.history.moment(self.plan.calm_at_ms)).await;
+        sleep_until(town.history.moment(self.plan.calm_at_ms)).await;
         // Each fault mends itself; whatever is still bad then is mended here.
         while faults.join_next().await.is_some() {}
-        self.mend().await;
-        self.town.history.happened(Happening::Calm);
-        while workers.join_next().await.is_some() {}
-        let end = self.settle(&models).await;
-        let history = self.town.history.taken();
-        let run = Run { history, end, lasted_ms: self.town.history.now_ms(), datagrams: self.town.network.sent() };
+        scene.mend().await;
+        town.history.happened(Happening::Calm);
+        let members = scene.members().await;
+        // Those of a site that is out wait for a relay that does not come.
+        tokio::select! {
+            biased;
+            () = async { while workers.join_next().await.is_some() {} } => {}
+            () = sleep(WORK), if members.contains(&false) => {}
+        }
+        let end = self.settle(members, &models).await;
+        let history = town.history.taken();
+        let run = Run { history, end, lasted_ms: town.history.now_ms(), datagrams: town.network.sent() };
         tasks.shutdown().await;
-        for relay in &self.relays {
+        for relay in &scene.relays {
             relay.lock().await.kill();
         }
         run
     }
 
-    async fn mend(&self) {
-        self.town.network.clear_up();
-        for relay in &self.relays {
-            let relay = relay.lock().await;
-            relay.clock.right();
-            relay.disk.set_free_bytes(u64::MAX);
-        }
-    }
-
-    /// Until all sites list the same and all listeners hold that for true, or time is up.
-    async fn settle(&mut self, models: &[watch::Receiver<Model>]) -> End {
+    /// Until all sites list the same, all listeners hold that for true and no drift is found, or time is up.
+    async fn settle(&mut self, members: Vec<bool>, models: &[watch::Receiver<Model>]) -> End {
+        let scene = self.scene.clone();
         let until = Instant::now() + CALM;
         let mut lookers = Vec::new();
-        for site in 0..self.plan.sites {
-            lookers.push(self.town.node(site, "looker", LAST_LOOK, &mut self.dice).await);
+        for (site, is_member) in members.iter().enumerate() {
+            lookers.push(match is_member {
+                true => Some(scene.town.node(site, "looker", LAST_LOOK, &mut self.dice).await),
+                false => None,
+            });
         }
         loop {
             let mut listings = Vec::new();
             for looker in &lookers {
-                listings.push(timeout(LISTING, list(looker)).await.ok().flatten());
+                listings.push(match looker {
+                    Some(looker) => timeout(LISTING, list(looker)).await.ok().flatten(),
+                    None => None,
+                });
             }
-            let now = Timestamp::from_millis(EPOCH.as_millis() + self.town.history.now_ms());
+            let now = Timestamp::from_millis(EPOCH.as_millis() + scene.town.history.now_ms());
             let lives = |deadline: Option<Timestamp>| deadline.is_none_or(|deadline| deadline > now);
             let models = models.iter().map(|model| {
                 let held = model.borrow().clone().into_iter();
                 held.filter(|(_, (.., deadline))| lives(*deadline)).collect()
             });
-            let models = models.collect();
-            let end = End { listings, models, links: self.links().await };
-            if (self.is_settled(&end)) || Instant::now() >= until {
-                return end;
+            let (members, models, links) = (members.clone(), models.collect(), scene.links().await);
+            let mut end = End { members, listings, models, links, drift: Vec::new() };
+            let late = Instant::now() >= until;
+            let settled = self.is_settled(&end);
+            // An operator has repaired what disks have lost; else there is nothing to repair.
+            let repairs = self.plan.loses();
+            if settled || late || repairs {
+                let Looked { found, left_out } = scene.look_for_drift(repairs && !late).await;
+                end.drift = found;
+                let wrong = !end.drift.is_empty() && !repairs;
+                if late || wrong || (settled && left_out.is_empty() && end.drift.is_empty()) {
+                    end.links.extend(left_out);
+                    return end;
+                }
             }
-            sleep(Duration::from_secs(2)).await;
+            sleep(LOOK_AGAIN).await;
         }
     }
 
     fn is_settled(&self, end: &End) -> bool {
-        let Some(Some(first)) = end.listings.first() else { return false };
-        let equal = end.listings.iter().all(|listing| listing.as_ref() == Some(first));
-        let told = |(listener, model): (&Listener, &Model)| first[listener.cache] == *model;
+        let Some(first) = end.first() else { return false };
+        let equal = end.listed().all(|(_, listing)| listing == Some(first));
+        let told = |(listener, model): (&Listener, &Model)| {
+            first[listener.cache] == *model || !end.members[listener.last_site()]
+        };
         equal && end.links.is_empty() && self.plan.listeners.iter().zip(&end.models).all(told)
-    }
-
-    async fn links(&self) -> Vec<String> {
-        let mut bad = Vec::new();
-        for relay in &self.relays {
-            let relay = relay.lock().await;
-            let Some(service) = relay.service() else {
-                bad.push("a relay is down".to_owned());
-                continue;
-            };
-            let status = service.status();
-            bad.extend(status.not_ready_because.iter().map(|because| format!("{}: {because}", status.site)));
-            for link in status.links.iter().filter(|link| link.state != "streaming" || link.lag_changes > 0) {
-                let (site, peer, state, detail, lag) =
-                    (status.site, link.peer, &link.state, &link.detail, link.lag_changes);
-                bad.push(format!("{site} to {peer}: {state} {detail}, {lag} changes behind, {} s", link.lag_seconds));
-            }
-        }
-        bad
     }
 }
 
@@ -242,79 +264,3 @@ async fn list(looker: &Client) -> Option<Vec<Listing>> {
     }
     Some(listings)
 }
-
-async fn befall(relays: &[Arc<Mutex<Relay>>], town: &Town, fault: Fault) {
-    let for_ms = |ms| sleep(Duration::from_millis(ms));
-    town.history.happened(Happening::Fault(fault));
-    match fault {
-        Fault::Kill { site, down_ms, disk } => {
-            // Held until it is up again: faults of one site come one after the other.
-            let mut relay = relays[site].lock().await;
-            relay.kill();
-            for_ms(down_ms).await;
-            relay.start(disk).await.expect("a relay starts on what it finds");
-        }
-        Fault::Restart { site, down_ms } => {
-            let mut relay = relays[site].lock().await;
-            relay.end().await;
-            for_ms(down_ms).await;
-            relay.start(Disk::Same).await.expect("a relay starts on what it left");
-        }
-        Fault::Copy { site } => relays[site].lock().await.disk.keep_copy(),
-        Fault::FlushFails { site, for_ms: down_ms } => {
-            let mut relay = relays[site].lock().await;
-            relay.disk.fail_flush();
-            for_ms(down_ms).await;
-            relay.kill();
-            relay.start(Disk::Same).await.expect("a relay starts on a disk that works again");
-        }
-        Fault::DiskFull { site, for_ms: full_ms } => {
-            let relay = relays[site].lock().await;
-            relay.disk.set_free_bytes(0);
-            for_ms(full_ms).await;
-            relay.disk.set_free_bytes(u64::MAX);
-        }
-        Fault::Weather { from, to, weather, for_ms: bad_ms } => {
-            let way = [relay::machine_of(from), relay::machine_of(to)];
-            town.network.set(way[0], way[1], weather);
-            for_ms(bad_ms).await;
-            town.network.set(way[0], way[1], Weather::FAIR);
-        }
-        Fault::NodesWeather { site, weather, for_ms: bad_ms } => {
-            let set = |weather| {
-                for number in 0..=LAST_LOOK {
-                    let (node, relay) = (nodes::machine_of(site, number), relay::machine_of(site));
-                    town.network.set(node, relay, weather);
-                    town.network.set(relay, node, weather);
-                }
-            };
-            set(weather);
-            for_ms(bad_ms).await;
-            set(Weather::FAIR);
-        }
-        Fault::Clock { site, by_ms, fast_by, for_ms: wrong_ms } => {
-            let clock = relays[site].lock().await.clock.clone();
-            clock.disturb(by_ms, fast_by);
-            for_ms(wrong_ms).await;
-            clock.right();
-        }
-        Fault::Offline { site, peer, for_ms: off_ms } => {
-            set_offline(relays, site, peer, true).await;
-            for_ms(off_ms).await;
-            set_offline(relays, site, peer, false).await;
-        }
-    }
-    town.history.happened(Happening::Over(fault));
-}
-
-/// A relay that is down has nobody to be told; a start has all links online.
-async fn set_offline(relays: &[Arc<Mutex<Relay>>], site: usize, peer: usize, offline: bool) {
-    let relay = relays[site].lock().await;
-    let Some(service) = relay.service() else { return };
-    let links = service.links();
-    let done = if offline { links.take_offline(site_name(peer)) } else { links.bring_online(site_name(peer)) };
-    done.expect("the peer is configured");
-}
-
-/// Where the numbers of listeners and of the last look lie, so that they never meet.
-const _: () = assert!(listeners::FIRST_NUMBER < LAST_LOOK);

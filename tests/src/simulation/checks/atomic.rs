@@ -79,6 +79,11 @@ pub(super) fn check(ledger: &Ledger<'_>) -> Result<(), Broken> {
                 held[*site].take(record);
             }
             Happening::Forgotten { site, cache, key } => drop(held[*site].keys.remove(&(cache.clone(), key.clone()))),
+            Happening::Lost { site, record } => {
+                if let Some(place) = place_of(record) {
+                    held[*site].keys.remove(&place);
+                }
+            }
             Happening::Copied { site } => copies[*site] = held[*site].clone(),
             Happening::Starts { site, disk: Disk::Wiped } => held[*site] = Held::default(),
             Happening::Starts { site, disk: Disk::Copy } => held[*site] = copies[*site].clone(),

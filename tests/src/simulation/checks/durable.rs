@@ -5,10 +5,12 @@
 //! deadline. The order is the merge's own, birth and all, of records as they were on disk, so that this is exact for
 //! `remove_wins`, too. Let pass: what [`Ledger::was_destroyed`] says was destroyed.
 //!
-//! *Gone is gone.* Of an acknowledged removal the key has, in the end, nothing, or what outranks the tombstone: exact, and
-//! the same for clears and their floors. What is let pass is the same, and for both what [`Ledger::may_outlive`] says.
+//! *Gone is gone.* No site lists in the end what is outranked by a removal that was on its disk. Of an acknowledged removal
+//! the key has, in the end, nothing, or what outranks the tombstone: exact, and the same for clears and their floors. What is
+//! let pass is the same, and for both what [`Ledger::may_outlive`] says.
 //!
-//! *Convergent.* In calm with all links up, each site's clients list the same: key, value, version, deadline. Exact.
+//! *Convergent.* In calm with all links up, each site's clients list the same: key, value, version, deadline. Exact. Drift
+//! checks find nothing, in calm and before, but where a disk has lost something; that is repaired in calm.
 
 use landbridge_protocol::{
     record::{Kind, Record},
@@ -22,7 +24,7 @@ use super::{
 };
 use crate::simulation::{
     history::{Answer, Happening},
-    plan::CACHES,
+    plan::{CACHES, Plan},
     world::{Listing, Run},
 };
 
@@ -73,14 +75,21 @@ fn asked(exchange: &Exchange<'_>) -> String {
 }
 
 /// All sites list the same.
-pub(super) fn check_convergence(run: &Run) -> Result<(), Broken> {
+pub(super) fn check_convergence(plan: &Plan, run: &Run) -> Result<(), Broken> {
     let broken = |how: String| Err(Broken::new(Promise::Convergent, how));
-    if let Some(site) = run.end.listings.iter().position(Option::is_none) {
+    let drift = run.history.iter().find_map(|entry| match &entry.what {
+        Happening::Drift { how, .. } => Some(format!("{how}, at {} ms", entry.at_ms)),
+        _ => None,
+    });
+    if let Some(drift) = drift.filter(|_| !plan.loses()) {
+        return broken(format!("a drift check finds what is none: {drift}"));
+    }
+    if let Some((site, _)) = run.end.listed().find(|(_, listing)| listing.is_none()) {
         return broken(format!("site{} can't be listed; {}", site + 1, run.end.links.join("; ")));
     }
-    let listings: Vec<&Vec<Listing>> = run.end.listings.iter().flatten().collect();
-    for (site, other) in listings.iter().enumerate().skip(1) {
-        for (cache, (one, other)) in listings[0].iter().zip(*other).enumerate() {
+    let Some(first) = run.end.first() else { return broken("there is no site".into()) };
+    for (site, other) in run.end.listed().skip(1) {
+        for (cache, (one, other)) in first.iter().zip(other.into_iter().flatten()).enumerate() {
             let keys = one.keys().chain(other.keys());
             if let Some(key) = keys.into_iter().find(|key| one.get(*key) != other.get(*key)) {
                 let (here, there) = (one.get(key), other.get(key));
@@ -93,12 +102,29 @@ pub(super) fn check_convergence(run: &Run) -> Result<(), Broken> {
             }
         }
     }
+    if let Some(found) = run.end.drift.first() {
+        return broken(format!("a drift check finds: {found}"));
+    }
     if run.end.links.is_empty() { Ok(()) } else { broken(run.end.links.join("; ")) }
+}
+
+/// Nothing is listed that was gone at that site.
+pub(super) fn check_gone(ledger: &Ledger<'_>, run: &Run) -> Result<(), Broken> {
+    let listed = run.end.listed().filter_map(|(site, listing)| Some((site, listing?)));
+    let entries = listed.flat_map(|(site, listing)| listing.iter().flatten().map(move |entry| (site, entry)));
+    for (site, (key, (version, ..))) in entries {
+        let Some(there) = ledger.record(version) else { continue };
+        if let Some(removal) = ledger.has_returned(site, there, ledger.history.len()) {
+            let how = format!("site{} lists {key:?} {version}, which was removed there by {removal}", site + 1);
+            return Err(Broken::new(Promise::GoneIsGone, how));
+        }
+    }
+    Ok(())
 }
 
 /// Nothing is lost, and nothing has returned.
 pub(super) fn check_end(ledger: &Ledger<'_>, run: &Run) -> Result<(), Broken> {
-    let Some(Some(listings)) = run.end.listings.first() else { return Ok(()) };
+    let Some(listings) = run.end.first() else { return Ok(()) };
     for (exchange, record) in ledger.acknowledged() {
         let listing = &listings[exchange.operation.cache];
         let broken = match (record.kind, &record.key) {

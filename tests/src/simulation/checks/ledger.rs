@@ -1,6 +1,9 @@
 //! A history, looked up: which record has a version, what was durable where and when, who was answered what.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use landbridge_protocol::{
@@ -21,7 +24,7 @@ use crate::simulation::{
 };
 
 /// Clocks are wrong by less than this.
-const SKEW_MS: u64 = 30_000;
+pub(super) const SKEW_MS: u64 = 30_000;
 
 /// A key of a cache.
 pub(super) type Place = (CacheName, Key);
@@ -56,7 +59,8 @@ impl<'h> Ledger<'h> {
         let mut ledger = Self {
             history,
             sites: plan.sites,
-            forces_drops: plan.bounds.forces_drops(),
+            // For a site that is decommissioned none is kept: should it come back, it is as one that was away too long.
+            forces_drops: plan.bounds.forces_drops() || plan.has_guest(),
             records: BTreeMap::new(),
             by_place: BTreeMap::new(),
             clears: BTreeMap::new(),
@@ -154,14 +158,24 @@ impl<'h> Ledger<'h> {
         })
     }
 
+    /// Whether a disk has lost what it held of a key, before that place of the history.
+    pub(super) fn was_lost(&self, place: &Place, before: usize) -> bool {
+        self.history[..before].iter().any(|entry| match &entry.what {
+            Happening::Lost { record, .. } => place_of(record).as_ref() == Some(place),
+            _ => false,
+        })
+    }
+
     /// Whether at some moment, after it was durable, no disk had it or anything that outranks it. What was superseded,
-    /// dropped or compacted away counts as there: only wiped and replaced disks take away.
+    /// dropped or compacted away counts as there: only wiped and replaced disks take away, a site that is decommissioned and
+    /// does not come back with what it had, and a disk that loses what it held of the key; then also who reconciles by that.
     pub(super) fn was_destroyed(&self, record: &Record) -> bool {
         let place = place_of(record);
         let wanted = rank_of(record);
         let mut held = vec![false; self.sites];
         let mut copied = vec![false; self.sites];
-        let mut was_held = false;
+        let (mut was_held, mut was_lost) = (false, false);
+        let mut out = vec![false; self.sites];
         for entry in self.history {
             match &entry.what {
                 Happening::Durable { site, record: other, .. } => {
@@ -172,31 +186,80 @@ impl<'h> Ledger<'h> {
                     }
                 }
                 Happening::Copied { site } => copied[*site] = held[*site],
-                Happening::Starts { site, disk: Disk::Wiped } => held[*site] = false,
-                Happening::Starts { site, disk: Disk::Copy } => held[*site] = copied[*site],
+                Happening::Starts { site, disk } => {
+                    out[*site] = false;
+                    match disk {
+                        Disk::Same => {}
+                        Disk::Wiped => held[*site] = false,
+                        Disk::Copy => held[*site] = copied[*site],
+                    }
+                }
+                Happening::Left { site } => out[*site] = true,
+                Happening::Lost { site, record: other } if place_of(other) == place => {
+                    held[*site] = false;
+                    was_lost = true;
+                }
+                Happening::Forgotten { site, cache, key } if was_lost => {
+                    if place.as_ref() == Some(&(cache.clone(), key.clone())) {
+                        held[*site] = false;
+                    }
+                }
                 _ => continue,
             }
             if was_held && !held.contains(&true) {
                 return true;
             }
         }
-        false
+        was_held && !held.iter().zip(&out).any(|(held, is_out)| *held && !is_out)
     }
 
     /// Whether `lower` may stand where `higher` was: a removal that outranks both was let go for an absent site's sake, and its
-    /// site had not seen `lower`. With the tombstone gone, the two are as concurrent.
+    /// site had not seen `lower`. With the tombstone gone, the two are as concurrent; but where removals win, a reconcile goes
+    /// by lives, and one that the remover knew stays ended, if its site was the only one to let removals go.
     pub(super) fn may_outlive(&self, lower: &Record, higher: &Record) -> bool {
         let Some(place) = place_of(higher).filter(|_| self.forces_drops) else { return false };
         let others = self.by_place.get(&place).into_iter().flatten();
         let mut removals = others.filter(|other| other.kind == Kind::Tombstone && rank_of(other) >= rank_of(higher));
         removals.any(|removal| {
             let site = (0..self.sites).find(|site| removal.version.origin.site.as_str() == site_name(*site));
-            site.is_some_and(|site| !self.had_seen(site, removal, lower))
+            site.is_some_and(|site| !self.had_seen(site, removal, lower) && !self.knew_life(site, removal, lower))
         })
     }
 
     /// Whether a site's disk had a record, since it was wiped or replaced last, when another became durable there.
     pub(super) fn had_seen(&self, site: usize, later: &Record, earlier: &Record) -> bool {
+        self.had(site, later, |record| record.version == earlier.version)
+    }
+
+    /// Whether it had the life of a record then, and no other site may have let go a removal that it had not: if so, the one
+    /// with the lower name is heard first, and what it holds is taken.
+    fn knew_life(&self, site: usize, removal: &Record, lower: &Record) -> bool {
+        if merge_of(&lower.cache) != Merge::RemoveWins {
+            return false;
+        }
+        let Record { cache, key, birth, .. } = lower;
+        if !self.had(site, removal, |record| (&record.cache, &record.key, &record.birth) == (cache, key, birth)) {
+            return false;
+        }
+        let returns = self.history.iter().rposition(|entry| match &entry.what {
+            Happening::Durable { site: of, record, .. } => *of == site && record.version == lower.version,
+            _ => false,
+        });
+        let before = &self.history[..returns.unwrap_or(self.history.len())];
+        let (mut here, mut elsewhere) = (BTreeSet::new(), BTreeSet::new());
+        for entry in before {
+            match &entry.what {
+                Happening::Durable { site: of, record, .. } if record.kind == Kind::Tombstone => {
+                    if *of == site { &mut here } else { &mut elsewhere }.insert(record.version);
+                }
+                Happening::Starts { disk, .. } if *disk != Disk::Same => return false,
+                _ => {}
+            }
+        }
+        elsewhere.is_subset(&here)
+    }
+
+    fn had(&self, site: usize, later: &Record, is_it: impl Fn(&Record) -> bool) -> bool {
         let mut had = false;
         for entry in self.history {
             match &entry.what {
@@ -204,13 +267,40 @@ impl<'h> Ledger<'h> {
                     if record.version == later.version {
                         return had;
                     }
-                    had |= record.version == earlier.version;
+                    had |= is_it(record);
                 }
                 Happening::Starts { site: of, disk } if *of == site && *disk != Disk::Same => had = false,
                 _ => {}
             }
         }
         had
+    }
+
+    /// Whether a removal of a key, or a clear of its cache, was destroyed.
+    pub(super) fn was_end_destroyed(&self, place: &Place) -> bool {
+        let of_key = self.by_place.get(place).into_iter().flatten().filter(|record| record.kind == Kind::Tombstone);
+        let mut ends = of_key.chain(self.clears.get(&place.0).into_iter().flatten());
+        ends.any(|end| self.was_destroyed(end))
+    }
+
+    /// A removal, durable at a site before that place of the history and since it was wiped or replaced last, which outranks
+    /// what is there all the same: it was gone, and has returned.
+    pub(super) fn has_returned(&self, site: usize, there: &Record, before: usize) -> Option<Version> {
+        let place = place_of(there)?;
+        let mut removed = None;
+        for entry in &self.history[..before] {
+            match &entry.what {
+                Happening::Durable { site: of, record, .. } if *of == site && record.kind == Kind::Tombstone => {
+                    let outranks = rank_of(record) > rank_of(there) && place_of(record).as_ref() == Some(&place);
+                    if outranks && !self.may_outlive(there, record) {
+                        removed = Some(record.version);
+                    }
+                }
+                Happening::Starts { site: of, disk } if *of == site && *disk != Disk::Same => removed = None,
+                _ => {}
+            }
+        }
+        removed
     }
 
     /// The moment of a place in the history.

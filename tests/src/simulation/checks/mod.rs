@@ -66,7 +66,8 @@ pub fn check(plan: &Plan, run: &Run) -> Result<(), Broken> {
     reads::check(&ledger)?;
     told::check_history(&ledger)?;
     local::check(plan, &ledger)?;
-    durable::check_convergence(run)?;
+    durable::check_gone(&ledger, run)?;
+    durable::check_convergence(plan, run)?;
     durable::check_end(&ledger, run)?;
     told::check_end(plan, &ledger, run)
 }

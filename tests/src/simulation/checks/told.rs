@@ -2,7 +2,7 @@
 //! key comes in order; what it was told was durable, and can be read when it arrives.
 //!
 //! The end is exact: what a listener holds is made of its events alone; let pass for one that moves between sites is what it was
-//! told and what was lost with the only disk that had it (a limit that the README names). The order is exact within a subscription: ranks of
+//! told and what was lost with the only disk that had it (a limit that the README names), and who is at a site that is out. The order is exact within a subscription: ranks of
 //! one key don't go down, but after a gap, and where [`Ledger::may_outlive`] says so. Readable: who asks the same relay for the key at once finds that version or one
 //! that outranks it, or nothing where that was removed, cleared or past its deadline; let pass where the relay's disk was
 //! replaced in between.
@@ -17,11 +17,11 @@ use landbridge_protocol::{
 
 use super::{
     Broken, Promise,
-    ledger::{Ledger, rank_of},
+    ledger::{Ledger, cache_of, place_of, rank_of},
 };
 use crate::simulation::{
     history::Happening,
-    plan::{CACHES, Plan, Planned},
+    plan::{CACHES, Listener, Plan, Planned},
     world::Run,
 };
 
@@ -29,8 +29,6 @@ use crate::simulation::{
 struct Subscription {
     site: usize,
     told: BTreeMap<Vec<u8>, Arc<Record>>,
-    /// Where in the history it was told each version.
-    told_at: BTreeMap<Vec<u8>, usize>,
 }
 
 /// Order, durability and what can be read.
@@ -39,7 +37,8 @@ pub(super) fn check_history(ledger: &Ledger<'_>) -> Result<(), Broken> {
     for (at, entry) in ledger.history.iter().enumerate() {
         match &entry.what {
             Happening::Subscribed { listener, site, .. } => {
-                subscriptions.insert(*listener, Subscription { site: *site, ..Subscription::default() });
+                let subscription = Subscription { site: *site, ..Subscription::default() };
+                subscriptions.insert(*listener, subscription);
             }
             Happening::Told { listener, change } => {
                 let Some(subscription) = subscriptions.get_mut(listener) else { continue };
@@ -49,15 +48,20 @@ pub(super) fn check_history(ledger: &Ledger<'_>) -> Result<(), Broken> {
                 })?;
             }
             Happening::Found { listener, site, told, key, found } => {
-                let Some(subscription) = subscriptions.get(listener) else { continue };
-                let from = subscription.told_at.get(key.as_bytes()).copied().unwrap_or(at);
+                // What is told was sent after it was durable there, and may have been long on its way.
+                let from = ledger.history[..at].iter().rposition(|entry| match &entry.what {
+                    Happening::Durable { site: of, record, .. } => of == site && record.version == *told,
+                    _ => false,
+                });
+                let from = from.unwrap_or(at);
                 let Some(record) = ledger.record(told) else { continue };
                 let there = found.and_then(|found| ledger.record(&found));
                 let fine = match there {
                     Some(there) => rank_of(there) >= rank_of(record) || ledger.may_outlive(there, record),
                     None => found.is_none() && ledger.may_be_gone(record, entry.at_ms),
                 };
-                if !fine && !ledger.was_replaced(*site, from, at) {
+                let excused = |place| ledger.was_replaced(*site, from, at) || ledger.was_lost(&place, at);
+                if !fine && !place_of(record).is_some_and(excused) {
                     let how = format!("listener{listener} was told {key:?} {told} and finds {found:?}");
                     return Err(Broken::new(Promise::Told, how));
                 }
@@ -93,7 +97,6 @@ fn told(
     }
     let Some(record) = ledger.record(&version) else { return Ok(()) };
     let key = key.as_bytes().to_vec();
-    subscription.told_at.insert(key.clone(), at);
     match subscription.told.insert(key, record.clone()) {
         Some(former) if rank_of(&former) > rank_of(record) && !ledger.may_outlive(record, &former) => {
             Err(format!("is told {version} after {}", former.version))
@@ -102,33 +105,46 @@ fn told(
     }
 }
 
-/// Whether the last that a listener was told of a key, or a clear that it was told, was destroyed with the only disk that had it.
-fn was_told_lost(ledger: &Ledger<'_>, number: usize, key: &Key) -> bool {
+/// Whether the last that a listener was told of a key, or a clear that it was told, was destroyed with the only disk that had it;
+/// a snapshot tells what is gone by leaving it out.
+fn was_told_lost(ledger: &Ledger<'_>, number: usize, (cache, key): (usize, &Key)) -> bool {
     let told = ledger.history.iter().filter_map(|entry| match &entry.what {
         Happening::Told { listener, change } if *listener == number => Some(change),
         _ => None,
     });
     let lost = |version: &Version| ledger.record(version).is_some_and(|record| ledger.was_destroyed(record));
-    let mut last = None;
+    let (mut last, mut is_left_out) = (None, false);
     for change in told {
         match change {
             Change::Created(written) | Change::Modified(written) if written.key == *key => last = Some(written.version),
             Change::Removed(ended) | Change::Expired(ended) if ended.key == *key => last = Some(ended.version),
             Change::Cleared { floor, .. } if lost(floor) => return true,
+            Change::Gap => last = None,
+            Change::SnapshotEnd => is_left_out = last.is_none(),
             _ => {}
         }
     }
-    last.is_some_and(|version| lost(&version))
+    match last {
+        Some(version) => lost(&version),
+        None => is_left_out && ledger.was_end_destroyed(&(cache_of(cache), key.clone())),
+    }
 }
 
 /// What each listener holds for true.
 pub(super) fn check_end(plan: &Plan, ledger: &Ledger<'_>, run: &Run) -> Result<(), Broken> {
-    let Some(Some(listings)) = run.end.listings.first() else { return Ok(()) };
-    for (number, (listener, model)) in plan.listeners.iter().zip(&run.end.models).enumerate() {
+    let Some(listings) = run.end.first() else { return Ok(()) };
+    let there = |(_, (listener, _)): &(usize, (&Listener, _))| run.end.members[listener.last_site()];
+    for (number, (listener, model)) in plan.listeners.iter().zip(&run.end.models).enumerate().filter(there) {
         let listed = &listings[listener.cache];
         let keys = listed.keys().chain(model.keys());
         let moves = listener.moves.iter().any(|Planned { what, .. }| what.to != listener.site);
-        let wrong = |key: &Key| listed.get(key) != model.get(key) && !(moves && was_told_lost(ledger, number, key));
+        // What a disk had lost may be gone for good, and who was told it before is not told that.
+        let lost = |key: &Key| {
+            let was_lost = ledger.was_lost(&(cache_of(listener.cache), key.clone()), ledger.history.len());
+            was_lost && !listed.contains_key(key)
+        };
+        let excused = |key: &Key| (moves || lost(key)) && was_told_lost(ledger, number, (listener.cache, key));
+        let wrong = |key: &Key| listed.get(key) != model.get(key) && !excused(key);
         if let Some(key) = keys.into_iter().find(|key| wrong(key)) {
             let (listed, held) = (listed.get(key), model.get(key));
             let name = CACHES[listener.cache].0;
