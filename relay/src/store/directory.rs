@@ -1,7 +1,7 @@
 //! The store's directory: one process at a time, of a format that this program knows.
 //!
 //! ```text
-//! DIR/FORMAT            "landbridge store, format 1"
+//! DIR/FORMAT            "landbridge store, format 2"
 //! DIR/lock              locked while a relay runs; holds its process id
 //! DIR/log/              the storage engine's files
 //! DIR/newest            "newest commit N": the log reached at least that far
@@ -21,7 +21,7 @@ use landbridge_protocol::{position::Sequence, time::Timestamp};
 use super::error::OpenError;
 
 /// The format that this program writes, and the newest that it reads.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 pub(super) const FORMAT_FILE: &str = "FORMAT";
 pub(super) const LOG_DIR: &str = "log";
@@ -128,6 +128,17 @@ impl Directory {
         Ok(to)
     }
 
+    /// Says that it has the newest format, where it had an older one: a program that knows only that reads it no more. Format 2 has a
+    /// journal beside the engine's files, with what format 1 does not know of.
+    pub(super) fn raise_format(&self) -> Result<(), OpenError> {
+        let words = format!("{FORMAT_WORDS}{FORMAT}\n");
+        let path = self.path.join(FORMAT_FILE);
+        if fs::read_to_string(&path).is_ok_and(|text| text == words) {
+            return Ok(());
+        }
+        write_whole(&self.path, FORMAT_FILE, &words).map_err(|source| OpenError::File { path, source })
+    }
+
     fn check_format(&self) -> Result<(), OpenError> {
         let path = self.path.join(FORMAT_FILE);
         let damaged =
@@ -220,9 +231,9 @@ mod tests {
     fn a_newer_format_is_refused_by_name() {
         let dir = tempfile::tempdir().unwrap();
         drop(Directory::open(dir.path()).unwrap());
-        fs::write(dir.path().join(FORMAT_FILE), "landbridge store, format 2\n").unwrap();
+        fs::write(dir.path().join(FORMAT_FILE), "landbridge store, format 3\n").unwrap();
         let error = Directory::open(dir.path()).unwrap_err();
-        assert!(matches!(error, OpenError::NewerFormat { found: 2, known: 1, .. }), "{error}");
+        assert!(matches!(error, OpenError::NewerFormat { found: 3, known: 2, .. }), "{error}");
         fs::write(dir.path().join(FORMAT_FILE), "something else").unwrap();
         assert!(matches!(Directory::open(dir.path()).unwrap_err(), OpenError::Damaged { .. }));
     }

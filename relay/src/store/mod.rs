@@ -30,14 +30,18 @@ mod compaction_tests;
 #[cfg(test)]
 mod flight_tests;
 mod hold;
+mod journal;
 mod ledger;
 mod opening;
+mod pending;
 mod renew;
 mod running;
 mod scribe;
+mod settling;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod trees;
 mod worker;
 
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};

@@ -25,7 +25,7 @@ use super::{
     directory::Directory,
     error::OpenError,
     log::LogError,
-    sled_log::{config_of, engine_error, open_trees},
+    trees::{config_of, engine_error, open_trees},
 };
 use crate::clock::Stopwatch;
 
@@ -186,6 +186,8 @@ mod tests {
             for first in commits() {
                 log.append(Sequence::new(first), vec![first as u8; 4000].into()).unwrap();
             }
+            // So that they come to the engine before they are taken out again.
+            log.close(Sequence::new(run * EACH)).unwrap();
             for first in commits().filter(|first| first % 100 != 0) {
                 log.remove(Sequence::new(first)).unwrap();
             }
@@ -239,7 +241,7 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             let (held, _) = bloated(dir.path());
             let path = |name: &str| dir.path().join(name);
-            let log = open(dir.path());
+            let mut log = open(dir.path());
             log.copy_aside().unwrap();
             drop(log);
             match cut {
