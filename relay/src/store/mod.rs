@@ -23,6 +23,7 @@ pub mod reader;
 pub mod sled_log;
 pub mod writer;
 
+mod answering;
 #[cfg(test)]
 mod backup_tests;
 #[cfg(test)]

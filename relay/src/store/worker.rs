@@ -18,6 +18,7 @@ use landbridge_protocol::position::Sequence;
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
 use super::{
+    answering::{Answering, Answers},
     running::Post,
     scribe::Order,
     writer::{Stepped, Writer},
@@ -83,14 +84,13 @@ impl Carried {
     }
 }
 
-type Answers = Vec<oneshot::Sender<Decided>>;
-
 /// See the module.
 pub(super) struct Worker {
     writer: Writer,
     clock: Arc<dyn Clock>,
     orders: Post<Order>,
     publish: watch::Sender<Published>,
+    answering: Answering,
     tell_bytes: watch::Sender<(u64, u64)>,
     waiting: VecDeque<Ordered>,
     waiting_commands: usize,
@@ -123,6 +123,7 @@ impl Worker {
             clock,
             orders,
             publish,
+            answering: Answering::start(),
             tell_bytes,
             waiting: VecDeque::new(),
             waiting_commands: 0,
@@ -305,11 +306,7 @@ impl Worker {
         if let (true, Some(Err(refusal))) = (answers.is_empty(), stepped.decided.first()) {
             tracing::error!(%refusal, "housekeeping failed");
         }
-        // The last first: one who waits for several in turn sleeps until the first is there, and finds the others.
-        for (answer, decided) in answers.into_iter().zip(stepped.decided).rev() {
-            // Who asked may have gone; the command stands all the same.
-            drop(answer.send(decided));
-        }
+        self.answering.tell(answers, stepped.decided);
     }
 
     fn refuse_all(&mut self, refusal: &landbridge_protocol::error::Refusal) {
