@@ -131,11 +131,8 @@ impl Trees {
 
     /// What has the greatest key that is not after `at`.
     pub(super) fn covering(&self, part: Part, at: u64) -> Result<Option<(u64, Bytes)>, LogError> {
-        let (tree, key) = (self.tree(part), at.to_be_bytes());
-        match tree.get(key).map_err(engine_error)? {
-            Some(bytes) => Ok(Some((at, Bytes::from_owner(bytes)))),
-            None => tree.get_lt(key).map_err(engine_error)?.map(known).transpose(),
-        }
+        let found = self.tree(part).range(..=at.to_be_bytes()).next_back();
+        found.transpose().map_err(engine_error)?.map(known).transpose()
     }
 
     /// What has the least key that is after `after`.

@@ -3,6 +3,8 @@
 //! `cargo run --release -p landbridge-tests --bin crash_loop -- --rounds 200 --seed 1`, with nothing more, `--flip-bits`,
 //! `--disk-full` or `--transfer`.
 
+use std::ops::ControlFlow;
+
 use clap::Parser;
 use landbridge_tests::{
     crash,
@@ -99,6 +101,7 @@ async fn disk_full(rounds: u32, seed: u64) {
             round.refused,
             round.took.as_secs_f32()
         );
+        ControlFlow::Continue(())
     })
     .await;
     if !done {

@@ -5,6 +5,7 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{self, Write},
+    ops::ControlFlow,
     time::{Duration, Instant},
 };
 
@@ -59,12 +60,12 @@ pub struct Round {
 /// What may be in a key: one thing where the last write was answered, else what was there or what was to be.
 type Possible = BTreeMap<String, Vec<Option<Bytes>>>;
 
-/// Runs `rounds` rounds with moments and sizes drawn from `seed`; tells each. `false`: this process may not mount, and
-/// nothing was done.
+/// Runs `rounds` rounds at most with moments and sizes drawn from `seed`; tells each, and goes on while it is told to. `false`:
+/// this process may not mount, and nothing was done.
 ///
 /// # Panics
 /// When an acknowledged write is lost, a refused one was done, or the relay does not go on.
-pub async fn run(rounds: u32, seed: u64, mut tell: impl FnMut(Round)) -> bool {
+pub async fn run(rounds: u32, seed: u64, mut tell: impl FnMut(Round) -> ControlFlow<()>) -> bool {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut sites = TwoSites::prepare("");
     let Some(disk) = SmallDisk::at(&sites.store(0), DISK_MIB) else { return false };
@@ -77,7 +78,9 @@ pub async fn run(rounds: u32, seed: u64, mut tell: impl FnMut(Round)) -> bool {
     for number in 1..=rounds {
         let begun = Instant::now();
         let told = round(&mut sites, &nodes, &mut possible, number, &mut rng).await;
-        tell(Round { took: begun.elapsed(), ..told });
+        if tell(Round { took: begun.elapsed(), ..told }).is_break() {
+            break;
+        }
     }
     drop((nodes, sites));
     drop(disk);
