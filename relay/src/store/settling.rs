@@ -7,9 +7,15 @@ use std::{
         mpsc::{self, Receiver, Sender},
     },
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use super::{blobs::Blobs, error::OpenError, log::LogError, pending::Pending, trees::Trees};
+
+/// So much goes to the disk at once.
+const SLICE_BYTES: usize = 128 << 10;
+/// Between two slices; with them twenty megabytes a second, where nobody waits for it.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// See the module. Dropping it waits for what is under way.
 #[derive(Debug)]
@@ -29,6 +35,8 @@ struct State {
 #[derive(Debug, Default)]
 struct Status {
     under_way: bool,
+    /// Whether anybody waits for what is under way.
+    is_awaited: bool,
     failed: Option<LogError>,
 }
 
@@ -46,10 +54,18 @@ impl State {
 
     fn is_done(&self, failed: Option<LogError>) {
         let mut status = self.status();
-        status.under_way = false;
+        (status.under_way, status.is_awaited) = (false, false);
         status.failed = status.failed.take().or(failed);
         drop(status);
         self.changed.notify_all();
+    }
+}
+
+impl State {
+    /// Leaves the disk to those who write for a moment, unless somebody waits for what is under way.
+    fn pause(&self) {
+        let paused = self.changed.wait_timeout_while(self.status(), PAUSE, |status| !status.is_awaited);
+        drop(paused.unwrap_or_else(PoisonError::into_inner));
     }
 }
 
@@ -75,6 +91,8 @@ impl Settling {
     pub(super) fn arrived(&self) -> Result<(), LogError> {
         let mut status = self.state.status();
         while status.under_way {
+            status.is_awaited = true;
+            self.state.changed.notify_all();
             status = self.state.changed.wait(status).unwrap_or_else(PoisonError::into_inner);
         }
         drop(status);
@@ -93,6 +111,8 @@ impl Settling {
 impl Drop for Settling {
     fn drop(&mut self) {
         self.generations = None;
+        self.state.status().is_awaited = true;
+        self.state.changed.notify_all();
         if let Some(Err(_)) = self.thread.take().map(JoinHandle::join) {
             tracing::error!("what brings the journal into the storage engine broke; the journal has it all");
         }
@@ -106,7 +126,7 @@ fn ended() -> LogError {
 fn run(mut settler: Settler, generations: &Receiver<u64>, state: &State) {
     let _alarm = Alarm(state);
     for generation in generations {
-        let end = settler.settle(generation);
+        let end = settler.settle(generation, || state.pause());
         let failed = end.is_err();
         state.is_done(end.err());
         if failed {
@@ -127,10 +147,18 @@ impl Drop for Alarm<'_> {
 }
 
 impl Settler {
-    fn settle(&mut self, generation: u64) -> Result<(), LogError> {
+    /// In slices, between which others have their turn at the disk (`pause`).
+    fn settle(&mut self, generation: u64, pause: impl Fn()) -> Result<(), LogError> {
         let layer = self.pending.settling();
+        let mut slice = 0;
         for change in layer.changes() {
             self.trees.apply(&change)?;
+            slice += change.bytes.map_or(0, |bytes| bytes.len());
+            if slice >= SLICE_BYTES {
+                slice = 0;
+                self.trees.write_out()?;
+                pause();
+            }
         }
         self.trees.note_settled(generation)?;
         self.trees.flush()?;

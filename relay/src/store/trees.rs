@@ -123,9 +123,15 @@ impl Trees {
         Ok(Some(u64::from_be_bytes(number)))
     }
 
+    /// Has what it keeps back written to its file.
+    pub(super) fn write_out(&self) -> Result<(), LogError> {
+        self.db.flush().map_err(engine_error)?;
+        Ok(())
+    }
+
     /// Makes durable what is in its own file.
     pub(super) fn flush(&self) -> Result<(), LogError> {
-        self.db.flush().map_err(engine_error)?;
+        self.write_out()?;
         self.file.sync_data().map_err(LogError::Io)
     }
 
