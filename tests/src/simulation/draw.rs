@@ -20,6 +20,10 @@ const HOURS_PER_MILLE: u64 = 20;
 const SPELL_MS: u64 = 25_000;
 const MINUTE_MS: u64 = 60_000;
 const HOUR_MS: u64 = 60 * MINUTE_MS;
+/// In so many of a thousand short runs a site is cut off for so long that removals are let go, and writes what others remove.
+const QUARRELS_PER_MILLE: u64 = 350;
+/// For so long: until others take it for isolated, and removals are old enough to be let go.
+const QUARREL_MS: u64 = 16_000;
 /// Of a thousand runs so many have values so large that they fill what a feed may keep for a listener that does not read.
 const LARGE_PER_MILLE: u64 = 60;
 /// The size of those.
@@ -54,6 +58,9 @@ impl Plan {
         let listeners = (0..dice.within(1..4)).map(|_| listener(&mut dice, sites, &times, large)).collect();
         let count = if faulty { dice.within(0..kinds.most + 1) } else { 0 };
         let mut faults: Vec<_> = (0..count).map(|_| fault(&mut dice, sites, &times)).collect();
+        if dice.chance(QUARRELS_PER_MILLE) && faulty && !hours {
+            quarrel(&mut dice, &mut nodes, &times, &mut faults);
+        }
         let guest_is_out = guest && dice.chance(500);
         if guest {
             come_and_go(&mut dice, sites, guest_is_out, &times, &mut faults);
@@ -169,6 +176,43 @@ fn fill(dice: &mut Dice, operations: &mut Vec<Planned<Operation>>, times: &Times
         operations.push(Planned { at_ms: at_ms + time * 500, what });
     }
     operations.sort_by_key(|operation| operation.at_ms);
+}
+
+/// A site is isolated, others remove what it writes meanwhile, and it removes nothing: what it then is told is a reconcile, as the
+/// others alone have let removals go.
+fn quarrel(dice: &mut Dice, nodes: &mut [Node], times: &Times, faults: &mut Vec<Planned<Fault>>) {
+    let alone = dice.one_of(nodes).site;
+    let cache = dice.one_of(&[0, 0, 1]);
+    let latest = times.calm_at_ms.saturating_sub(QUARREL_MS).max(1_000);
+    let at_ms = dice.within(0..latest);
+    let until_ms = at_ms + QUARREL_MS + dice.within(0..5_000);
+    for node in nodes.iter_mut() {
+        let mut does = |what, at_ms: Range<u64>, dice: &mut Dice| {
+            let operation = Operation { cache, key: dice.within(0..HOT_KEYS), what, lifespan_ms: None };
+            node.operations.push(Planned { at_ms: dice.within(at_ms), what: operation });
+        };
+        for _ in 0..2 {
+            does(What::Put, at_ms.saturating_sub(2_000)..at_ms, dice);
+        }
+        let meanwhile = at_ms + 500..at_ms + 6_000;
+        for _ in 0..4 {
+            let what = if node.site == alone { dice.one_of(&[What::Put, What::Get]) } else { What::Remove };
+            does(what, meanwhile.clone(), dice);
+        }
+        if node.site == alone {
+            let removes = |what| matches!(what, What::Remove | What::RemoveIfVersion | What::Clear);
+            node.operations.retain(|operation| {
+                let then = at_ms.saturating_sub(2_000)..until_ms;
+                !(removes(operation.what.what) && then.contains(&operation.at_ms))
+            });
+        }
+        node.operations.sort_by_key(|operation| operation.at_ms);
+    }
+    faults.push(Planned { at_ms, what: Fault::Isolate { site: alone, for_ms: until_ms - at_ms } });
+    if dice.chance(400) {
+        let what = Fault::Kill { site: alone, down_ms: 50, disk: Disk::Same };
+        faults.push(Planned { at_ms: until_ms + dice.within(200..4_000), what });
+    }
 }
 
 fn listener(dice: &mut Dice, sites: usize, times: &Times, large: bool) -> Listener {
