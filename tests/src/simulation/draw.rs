@@ -52,10 +52,10 @@ impl Plan {
                 nodes.push(Node { site, operations: operations(&mut dice, &times) });
             }
         }
+        let mut listeners: Vec<_> = (0..dice.within(1..4)).map(|_| listener(&mut dice, sites, &times)).collect();
         if large {
-            fill(&mut dice, &mut nodes[0].operations, &times);
+            fill(&mut dice, &mut nodes[0], &mut listeners[0], &times);
         }
-        let listeners = (0..dice.within(1..4)).map(|_| listener(&mut dice, sites, &times, large)).collect();
         let count = if faulty { dice.within(0..kinds.most + 1) } else { 0 };
         let mut faults: Vec<_> = (0..count).map(|_| fault(&mut dice, sites, &times)).collect();
         if dice.chance(QUARRELS_PER_MILLE) && faulty && !hours {
@@ -167,15 +167,21 @@ fn operation(dice: &mut Dice) -> Operation {
     Operation { cache, key, what, lifespan_ms }
 }
 
-/// More at once than a feed keeps, a few times.
-fn fill(dice: &mut Dice, operations: &mut Vec<Planned<Operation>>, times: &Times) {
+/// More than a feed keeps for who does not read, and then some of that is removed.
+fn fill(dice: &mut Dice, node: &mut Node, listener: &mut Listener, times: &Times) {
     let at_ms = times.moment(dice);
     let cache = dice.one_of(&[0, 1]);
+    let does = |what, key, at_ms| Planned { at_ms, what: Operation { cache, key, what, lifespan_ms: None } };
     for time in 0..4 {
-        let what = Operation { cache, key: HOT_KEYS, what: What::PutAll(COLD_KEYS), lifespan_ms: None };
-        operations.push(Planned { at_ms: at_ms + time * 500, what });
+        node.operations.push(does(What::PutAll(COLD_KEYS), HOT_KEYS, at_ms + time * 500));
     }
-    operations.sort_by_key(|operation| operation.at_ms);
+    for key in HOT_KEYS..HOT_KEYS + 4 {
+        node.operations.push(does(What::Remove, key, at_ms + 4_000));
+    }
+    node.operations.sort_by_key(|operation| operation.at_ms);
+    (listener.site, listener.cache) = (node.site, cache);
+    listener.moves.clear();
+    listener.pauses = vec![Planned { at_ms: at_ms.saturating_sub(1_000), what: 12_000 }];
 }
 
 /// A site is isolated, others remove what it writes meanwhile, and it removes nothing: what it then is told is a reconcile, as the
@@ -215,7 +221,7 @@ fn quarrel(dice: &mut Dice, nodes: &mut [Node], times: &Times, faults: &mut Vec<
     }
 }
 
-fn listener(dice: &mut Dice, sites: usize, times: &Times, large: bool) -> Listener {
+fn listener(dice: &mut Dice, sites: usize, times: &Times) -> Listener {
     let any_site = |dice: &mut Dice| dice.within(0..sites as u64) as usize;
     let mut moves: Vec<Planned<Move>> = Vec::new();
     if times.spells.is_empty() {
@@ -230,7 +236,7 @@ fn listener(dice: &mut Dice, sites: usize, times: &Times, large: bool) -> Listen
             moves.push(Planned { at_ms, what: Move { away_ms: back_ms.saturating_sub(at_ms), to: any_site(dice) } });
         }
     }
-    let slow = dice.chance(200) || large;
+    let slow = dice.chance(200);
     let mut pauses = Vec::new();
     if slow {
         let moments = times.moments(dice, 1..3);
