@@ -45,7 +45,7 @@ impl Plan {
         let of_three = if guest { 800 } else { 400 };
         let sites = if dice.chance(of_three) { MAX_SITES } else { MAX_SITES - 1 };
         let times = if hours { Times::of_hours(&mut dice) } else { Times::short(dice.within(20_000..60_000)) };
-        let bounds = bounds(&mut dice, hours, large);
+        let mut bounds = bounds(&mut dice, hours, large);
         let mut nodes = Vec::new();
         for site in 0..sites {
             for _ in 0..dice.within(1..3) {
@@ -60,6 +60,8 @@ impl Plan {
         let mut faults: Vec<_> = (0..count).map(|_| fault(&mut dice, sites, &times)).collect();
         if dice.chance(QUARRELS_PER_MILLE) && faulty && !hours {
             quarrel(&mut dice, &mut nodes, &times, &mut faults);
+            bounds.max_tombstones = dice.one_of(&[1, 2]);
+            bounds.tombstone_min_age_ms = 0;
         }
         let guest_is_out = guest && dice.chance(500);
         if guest {

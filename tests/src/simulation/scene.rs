@@ -75,6 +75,9 @@ impl Scene {
             Fault::Copy { site } => self.relays[site].lock().await.disk.keep_copy(),
             Fault::FlushFails { site, for_ms: down_ms } => {
                 let mut relay = self.relays[site].lock().await;
+                if relay.is_out() {
+                    return;
+                }
                 relay.disk.fail_flush();
                 for_ms(down_ms).await;
                 relay.kill();
