@@ -2,9 +2,9 @@
 //! on a network, disks, clocks and random numbers that follow from a seed.
 //!
 //! ```text
-//!            ┌ nodes (client) ┐   ┌ listeners (client) ┐
-//!            └───────┬────────┘   └─────────┬──────────┘           faults: kills, wiped and old disks, failed flushes,
-//!                    ▼      QUIC            ▼                      full disks, cut and bad ways, clocks, links offline
+//!            ┌ nodes (client) ┐   ┌ listeners (client) ┐           faults: kills, wiped and old disks, failed flushes,
+//!            └───────┬────────┘   └─────────┬──────────┘           full disks, lost entries, cut and bad ways, clocks,
+//!                    ▼      QUIC            ▼                      links offline, sites that come and go, certificates
 //!            ┌──────────── network: datagrams ─────────┐
 //!            ▼                                         ▼
 //!        relay of site1  ◄──────── QUIC ────────►  relay of site2 ...   each: clock, machine, disk
@@ -13,8 +13,8 @@
 //!          history ◄── what is durable, asked, answered, told ── the checks go by this alone
 //! ```
 //!
-//! [`plan`] draws what is to happen, [`world`] has it happen, [`checks`] say which promise was broken, [`mutation`] breaks
-//! one on purpose, [`shorten`] leaves out of a run that failed what it does not need to fail.
+//! [`plan`] says what is to happen and [`draw`] draws it, [`world`] and [`scene`] have it happen, [`checks`] say which promise
+//! was broken, [`mutation`] breaks one on purpose, [`shorten`] leaves out of a run that failed what it does not need to fail.
 //!
 //! tokio's own clock is the virtual one: it stands while any task can run. There are no threads, so that a seed is a run.
 //! What is not simulated: threads (the relay's are tasks here, over the same code), the operating system's sockets and
