@@ -65,7 +65,7 @@ pub struct Bounds {
 impl Bounds {
     /// Whether tombstones may be let go that an absent site has not seen.
     pub fn forces_drops(&self) -> bool {
-        self.max_tombstones < 1_000 || self.tombstone_max_age_ms < 1_000_000
+        self.max_tombstones < 1_000 || self.tombstone_max_age_ms < 100_000_000
     }
 }
 

@@ -231,8 +231,8 @@ impl<'h> Ledger<'h> {
         self.had(site, later, |record| record.version == earlier.version)
     }
 
-    /// Whether it had the life of a record then, and no other site may have let go a removal that it had not: if so, the one
-    /// with the lower name is heard first, and what it holds is taken.
+    /// Whether it had the life of a record then, and no other site may have let go a removal, or the mark of what expired, that
+    /// it had not: if so, the one with the lower name is heard first, and what it holds is taken.
     fn knew_life(&self, site: usize, removal: &Record, lower: &Record) -> bool {
         if merge_of(&lower.cache) != Merge::RemoveWins {
             return false;
@@ -249,8 +249,9 @@ impl<'h> Ledger<'h> {
         let (mut here, mut elsewhere) = (BTreeSet::new(), BTreeSet::new());
         for entry in before {
             match &entry.what {
-                Happening::Durable { site: of, record, .. } if record.kind == Kind::Tombstone => {
-                    if *of == site { &mut here } else { &mut elsewhere }.insert(record.version);
+                Happening::Durable { site: of, record, .. } if matches!(record.kind, Kind::Tombstone | Kind::Mark) => {
+                    if *of == site { &mut here } else { &mut elsewhere }
+                        .insert((record.kind == Kind::Mark, record.version));
                 }
                 Happening::Starts { disk, .. } if *disk != Disk::Same => return false,
                 _ => {}

@@ -138,12 +138,18 @@ pub(super) fn check_end(plan: &Plan, ledger: &Ledger<'_>, run: &Run) -> Result<(
         let listed = &listings[listener.cache];
         let keys = listed.keys().chain(model.keys());
         let moves = listener.moves.iter().any(|Planned { what, .. }| what.to != listener.site);
-        // What a disk had lost may be gone for good, and who was told it before is not told that.
-        let lost = |key: &Key| {
-            let was_lost = ledger.was_lost(&(cache_of(listener.cache), key.clone()), ledger.history.len());
-            was_lost && !listed.contains_key(key)
+        // What a disk had lost may be gone for good, and who was told it before is not told that. And who was told a snapshot
+        // without it, and moved, has a token that speaks for it all the same.
+        let was_lost = |key: &Key| {
+            let place = (cache_of(listener.cache), key.clone());
+            ledger.was_lost(&place, ledger.history.len())
         };
-        let excused = |key: &Key| (moves || lost(key)) && was_told_lost(ledger, number, (listener.cache, key));
+        let excused = |key: &Key| {
+            let lost = was_lost(key);
+            let gone = lost && !listed.contains_key(key);
+            let untold = lost && moves && !model.contains_key(key);
+            untold || ((moves || gone) && was_told_lost(ledger, number, (listener.cache, key)))
+        };
         let wrong = |key: &Key| listed.get(key) != model.get(key) && !excused(key);
         if let Some(key) = keys.into_iter().find(|key| wrong(key)) {
             let (listed, held) = (listed.get(key), model.get(key));
