@@ -18,7 +18,7 @@ use landbridge_protocol::{
 };
 use landbridge_relay::{
     config::{RelayConfig, parse_size, parse_span},
-    store::{backup, encoding},
+    store::{backup, encoding, journal::blocks},
 };
 use tempfile::TempDir;
 use tokio_util::codec::Decoder as _;
@@ -39,7 +39,7 @@ pub struct Decoder {
 }
 
 /// All of them; the first byte of an input is the place in this list.
-pub const DECODERS: [Decoder; 8] = [
+pub const DECODERS: [Decoder; 9] = [
     Decoder { name: "frame", decode: frame },
     Decoder { name: "stream", decode: stream },
     Decoder { name: "record_set", decode: records },
@@ -48,6 +48,7 @@ pub const DECODERS: [Decoder; 8] = [
     Decoder { name: "configuration", decode: configuration },
     Decoder { name: "profile", decode: profile },
     Decoder { name: "backup", decode: restored },
+    Decoder { name: "journal", decode: journal },
 ];
 
 /// Gives an input to the decoder that it is for; which one that was.
@@ -149,6 +150,34 @@ fn commit(input: &[u8]) {
             assert_eq!(one, *record);
         }
         assert_eq!(encoding::decode(&encoding::encode(&commit)), Ok(commit));
+    }
+}
+
+/// A file of the journal: as it is, and with the checksums that its headers and first block would have. Behind whole blocks
+/// anything may lie that is none.
+fn journal(input: &[u8]) {
+    const PAGE: usize = 4096;
+    let mut right = input.to_vec();
+    let set = |right: &mut [u8], at: usize, checksum: u32| right[at..at + 4].copy_from_slice(&checksum.to_be_bytes());
+    for at in [0, PAGE] {
+        if let Some(header) = right.get(at + 4..at + 40) {
+            let checksum = crc32fast::hash(header);
+            set(&mut right, at, checksum);
+        }
+    }
+    let block = 2 * PAGE;
+    if let Some(length) = right.get(block + 4..block + 8).and_then(|length| length.try_into().ok()) {
+        let end = (block + 24).saturating_add(u32::from_be_bytes(length) as usize);
+        if let (Some(salt), Some(block_bytes)) = (right.get(24..32), right.get(block + 4..end)) {
+            let checksum = crc32fast::hash(&[salt, block_bytes].concat());
+            set(&mut right, block, checksum);
+        }
+    }
+    for bytes in [input, &right] {
+        let Ok((_, count)) = blocks(bytes) else { continue };
+        assert!(count == 0 || bytes.len() > (1 + count as usize) * PAGE, "a block has a page of its own");
+        let longer = [bytes, &[0xa5; PAGE][..]].concat();
+        assert!(blocks(&longer).is_err() || blocks(&longer).is_ok_and(|(_, more)| more == count));
     }
 }
 

@@ -275,6 +275,15 @@ impl Journal {
 
 const GONE: u8 = 2;
 
+/// The generation of a file of the journal, and how many whole blocks of it the bytes have.
+///
+/// # Errors
+///
+/// Where they are no such file, or something that was acknowledged is damaged; what that is.
+pub fn blocks(file: &[u8]) -> Result<(u64, u32), &'static str> {
+    Contents::read(file).map(|contents| (contents.header.generation, contents.blocks))
+}
+
 impl Header {
     fn encode(&self) -> [u8; PAGE] {
         let mut page = [0; PAGE];

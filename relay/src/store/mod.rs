@@ -16,6 +16,7 @@ pub mod conflicts;
 pub mod directory;
 pub mod encoding;
 pub mod error;
+pub mod journal;
 pub mod log;
 pub mod memory_log;
 pub mod options;
@@ -31,7 +32,6 @@ mod compaction_tests;
 #[cfg(test)]
 mod flight_tests;
 mod hold;
-mod journal;
 mod ledger;
 mod opening;
 mod pending;
