@@ -18,7 +18,7 @@
 //! ```
 //!
 //! All integers are big-endian. What ends a generation is a block that is not whole: a kill, or a power cut, came before it was
-//! acknowledged. Where a whole one comes after it the file is damaged. The salt is drawn at random for each generation, so that bytes of a
+//! acknowledged. Where a whole one comes after it the file is damaged. (So damage of the newest blocks alone looks like a power cut's.) The salt is drawn at random for each generation, so that bytes of a
 //! value never look like a block.
 
 use std::{
@@ -210,14 +210,13 @@ impl Journal {
         self.block.resize(self.block.len().next_multiple_of(PAGE), 0);
         let file = self.file();
         let end = self.at + self.block.len() as u64;
+        self.files[file].write_all_at(&self.block, self.at)?;
         if end > self.lengths[file] {
             let grown = end.max(self.lengths[file] + GROW_BYTES);
             // Written, and not only set aside: a page that was never written costs a change of metadata when it is.
-            let zeros = vec![0; (grown - self.lengths[file]) as usize];
-            self.files[file].write_all_at(&zeros, self.lengths[file])?;
+            self.files[file].write_all_at(&vec![0; (grown - end) as usize], end)?;
             self.lengths[file] = grown;
         }
-        self.files[file].write_all_at(&self.block, self.at)?;
         if self.syncs {
             self.files[file].sync_data()?;
         }

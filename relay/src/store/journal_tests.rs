@@ -157,8 +157,8 @@ fn a_file_that_is_missing_or_has_no_header_is_damage() {
 }
 
 proptest! {
-    /// Wherever bits flip, what is read is all that was acknowledged, or damage; of the very last block alone it can't be told
-    /// whether it was acknowledged.
+    /// Wherever bits flip, what is read is all that was acknowledged, or damage. Of the very last block alone it can't be told
+    /// whether it was acknowledged; and where that one is damaged, too, nothing is left to tell that one before it was.
     #[test]
     fn flipped_bits_are_told_or_do_no_harm(
         file in 0..2_usize,
@@ -166,8 +166,11 @@ proptest! {
     ) {
         let log = log();
         let all = filled(log.path());
-        let mut without = all.clone();
-        without[1].1.truncate(3);
+        let last = FIRST_BLOCK as usize + 3 * PAGE;
+        let also_last = file == 0 && flips.iter().any(|(at, _)| *at >= last);
+        // Changes of generation 2 that may be read, each time up to the end of a block.
+        let ends = if also_last { &[5, 3, 2, 0][..] } else { &[5] };
+        let possible: Vec<_> = ends.iter().map(|end| vec![all[0].clone(), (2, all[1].1[..*end].to_vec())]).collect();
         let path = log.path().join(NAMES[file]);
         let mut bytes = fs::read(&path).unwrap();
         for (at, bit) in flips {
@@ -182,7 +185,7 @@ proptest! {
             Ok(found) => {
                 let found: Vec<_> =
                     found.unwrap().into_iter().map(|generation| (generation.number, generation.changes)).collect();
-                prop_assert!(found == all || found == without, "{found:?}");
+                prop_assert!(possible.contains(&found), "{} changes", found[1].1.len());
             }
         }
     }

@@ -1,8 +1,8 @@
 //! A log whose file has grown far beyond what it holds is written anew, at a start.
 //!
 //! Sled gives a piece of its file back once it is at least half dead, and it looks at those from before a start only when it has
-//! written two pieces more. A relay that is killed again and again with less than that written in between leaves pieces behind. So a start copies what the log holds into
-//! a new one, and puts that in its place:
+//! written two pieces more. A relay that is killed again and again with less than that written in between leaves pieces
+//! behind. So a start copies what the log holds into a new one, and puts that in its place:
 //!
 //! ```text
 //! log                         as it was

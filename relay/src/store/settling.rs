@@ -1,5 +1,5 @@
-//! Brings what the journal has into the storage engine, a generation at a time, in a thread of its own: nobody who writes waits for the engine,
-//! but one whose generation is full before the one before it has arrived.
+//! Brings what the journal has into the storage engine, a generation at a time, in a thread of its own: nobody who writes
+//! waits for the engine, but one whose generation is full before the one before it has arrived.
 
 use std::{
     sync::{
@@ -59,9 +59,7 @@ impl State {
         drop(status);
         self.changed.notify_all();
     }
-}
 
-impl State {
     /// Leaves the disk to those who write for a moment, unless somebody waits for what is under way.
     fn pause(&self) {
         let paused = self.changed.wait_timeout_while(self.status(), PAUSE, |status| !status.is_awaited);
@@ -160,10 +158,50 @@ impl Settler {
                 pause();
             }
         }
-        self.trees.note_settled(generation)?;
-        self.trees.flush()?;
-        self.blobs.settle().map_err(LogError::Io)?;
+        seal(&self.trees, &mut self.blobs, generation)?;
         self.pending.settled();
         Ok(())
+    }
+}
+
+/// Makes durable what was brought in, and then, no sooner, that the journal up to `generation` is: what the engine says to
+/// have is not brought in again after a crash.
+pub(super) fn seal(trees: &Trees, blobs: &mut Blobs, generation: u64) -> Result<(), LogError> {
+    trees.flush()?;
+    blobs.settle().map_err(LogError::Io)?;
+    trees.note_settled(generation)?;
+    trees.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{
+            directory::Directory,
+            journal::{Change, Part},
+        },
+        *,
+    };
+
+    #[test]
+    fn the_engine_says_to_have_it_once_the_files_beside_its_own_are_durable_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = Directory::open(dir.path()).unwrap();
+        let trees = Trees::open(&directory).unwrap();
+        trees.note_settled(1).unwrap();
+        let pending = Arc::<Pending>::default();
+        pending.take(Change { part: Part::Commits, key: 1, bytes: Some(vec![7; 3 << 20].into()) });
+        pending.turn();
+        let settler = |blobs| Settler { trees: trees.clone(), pending: pending.clone(), blobs };
+        let missing = Blobs::unwatched(dir.path().join("nowhere"));
+        assert!(matches!(settler(missing).settle(2, || {}), Err(LogError::Io(_))));
+        assert_eq!(trees.settled().unwrap(), Some(1), "a power cut may take the value's file");
+        assert!(pending.settling().changes().next().is_some(), "it is read from here");
+
+        let mut settler = settler(Blobs::of(directory.log().join("blobs")));
+        settler.settle(2, || {}).unwrap();
+        assert!(settler.blobs.count > 0, "a value of this size is what sled puts under blobs/");
+        assert_eq!(trees.settled().unwrap(), Some(2));
+        assert!(pending.settling().changes().next().is_none());
     }
 }

@@ -27,7 +27,7 @@ use super::{
     log::{Log, LogError, LogReader, Place},
     pending::{Found, Pending},
     renew,
-    settling::{Settler, Settling},
+    settling::{Settler, Settling, seal},
     trees::Trees,
 };
 
@@ -290,8 +290,7 @@ fn open_whole(directory: &Directory, fsync: bool) -> Result<(Trees, Journal, Seq
                 generation.changes.iter().try_for_each(|change| trees.apply(change)).map_err(failed)?;
             }
             let mut blobs = Blobs::of(log.join("blobs"));
-            let settle = || trees.note_settled(newer).and_then(|()| trees.flush());
-            settle().and_then(|()| blobs.settle().map_err(LogError::Io)).map_err(failed)?;
+            seal(&trees, &mut blobs, newer).map_err(failed)?;
             Journal::resume(&log, newer, fsync)?
         }
     };

@@ -8,7 +8,7 @@
 //!   either says is damage.
 //! - It may panic on damaged files: caught by who opens it, and told as damage.
 //! - Each of its flushes wakes all of its seven threads, and waits for the disk to have the data without having it made
-//!   durable: it is asked for one only when the journal has gone a generation further.
+//!   durable: it is asked for one by [`super::settling`], never on the way of a commit.
 //! - `apply_batch` and transactions take a process-wide lock, `flush_async` can deadlock, its own flusher thread gets
 //!   in the way of both, iterators are no snapshot, `len()` is O(n): none of them is used.
 
