@@ -13,13 +13,15 @@
 //!  36  u32  1: each block was on disk before the next was written
 //! from page 2     blocks, each begun on a page of its own, so that none that was acknowledged is written over
 //!   0  u32  CRC-32 of the salt and what follows
-//!   4  u32  length of the changes    8  u64  generation   16  u32  number, from 0   20  u32  0
+//!   4  u32  length of the changes    8  u64  generation   16  u32  number, from 0
+//!  20  u32  CRC-32 of the salt and bytes 4 to 20
 //!  24  changes: u8 what (0 commit, 1 note; 2 commit gone, 3 note gone), u64 key, and where it is not gone u32 length, bytes
 //! ```
 //!
 //! All integers are big-endian. What ends a generation is a block that is not whole: a kill, or a power cut, came before it was
-//! acknowledged. Where a whole one comes after it the file is damaged. (So damage of the newest blocks alone looks like a power cut's.) The salt is drawn at random for each generation, so that bytes of a
-//! value never look like a block.
+//! acknowledged. Where another one was begun after it, which its own header tells, the file is damaged. (So damage of the newest
+//! block alone, or of the headers of all after it, looks like a power cut's.) The salt is drawn at random for each generation, so
+//! that bytes of a value never look like a block.
 
 use std::{
     fs::{self, File},
@@ -204,6 +206,8 @@ impl Journal {
         header.put_u32(length);
         header.put_u64(self.header.generation);
         header.put_u32(self.blocks);
+        let (numbers, mut its_checksum) = self.block[4..BLOCK_HEADER_BYTES].split_at_mut(BLOCK_HEADER_BYTES - 8);
+        its_checksum.put_u32(checksum(self.header.salt, numbers));
         let checksum = checksum(self.header.salt, &self.block[4..]);
         self.block[..4].copy_from_slice(&checksum.to_be_bytes());
         // Whole pages: of one that was not in memory a part could be written only once it was read.
@@ -330,6 +334,13 @@ impl BlockHeader {
         })
     }
 
+    /// Whether its numbers are as they were written in the generation.
+    fn is_of(&self, bytes: &[u8], at: usize, header: &Header) -> bool {
+        let numbers = &bytes[at + 4..at + BLOCK_HEADER_BYTES];
+        let (numbers, its_checksum) = numbers.split_at(numbers.len() - 4);
+        self.generation == header.generation && number32(its_checksum, 0) == Some(checksum(header.salt, numbers))
+    }
+
     /// All of it but the checksum, where that is right.
     fn whole<'a>(&self, bytes: &'a [u8], at: usize, header: &Header) -> Option<&'a [u8]> {
         let end = (at + BLOCK_HEADER_BYTES).checked_add(self.length)?;
@@ -353,7 +364,7 @@ impl Contents {
             contents.blocks += 1;
             at = (at + BLOCK_HEADER_BYTES + found.length).next_multiple_of(PAGE);
         }
-        if header.syncs && later_block(bytes, at, contents.blocks, &header) {
+        if header.syncs && later_block_begun(bytes, at, contents.blocks, &header) {
             return Err("a block of it is damaged, and others follow");
         }
         if BlockHeader::at(bytes, at).is_some_and(|found| found.number == 0 && found.generation > header.generation) {
@@ -363,11 +374,11 @@ impl Contents {
     }
 }
 
-/// Whether any block of the generation is whole from there on.
-fn later_block(bytes: &[u8], from: usize, number: u32, header: &Header) -> bool {
+/// Whether a block of the generation that comes after that number was ever begun.
+fn later_block_begun(bytes: &[u8], from: usize, number: u32, header: &Header) -> bool {
     (from..bytes.len()).step_by(PAGE).any(|at| {
-        let found = BlockHeader::at(bytes, at).filter(|found| found.number >= number);
-        found.is_some_and(|found| found.whole(bytes, at, header).is_some())
+        let found = BlockHeader::at(bytes, at).filter(|found| found.number > number);
+        found.is_some_and(|found| found.is_of(bytes, at, header))
     })
 }
 
