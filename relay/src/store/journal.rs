@@ -367,7 +367,9 @@ impl Contents {
         if header.syncs && later_block_begun(bytes, at, contents.blocks, &header) {
             return Err("a block of it is damaged, and others follow");
         }
-        if BlockHeader::at(bytes, at).is_some_and(|found| found.number == 0 && found.generation > header.generation) {
+        // Where the first block goes there was never anything but a first block's header; further on there may be any bytes of a former one.
+        let first = BlockHeader::at(bytes, at).filter(|_| contents.blocks == 0);
+        if first.is_some_and(|found| found.number == 0 && found.generation > header.generation) {
             return Err("its header is older than what follows");
         }
         Ok(contents)

@@ -152,6 +152,26 @@ fn a_value_that_has_a_block_in_it_is_no_block() {
     assert_eq!(read(log.path()), [(0, Vec::new()), (1, vec![change(1, Some(b"one"))])]);
 }
 
+/// The bytes of a former generation that lie behind the last block begin anywhere in a block of several pages.
+#[test]
+fn what_is_left_of_a_former_generation_is_not_taken_for_a_newer_one() {
+    let log = log();
+    let mut journal = Journal::create(log.path(), true).unwrap();
+    for shift in 0..9 {
+        // In a page of these, zeros come where a block has its number, and others where it has its generation.
+        (0..shift).for_each(|number| journal.add(&change(number, Some(b""))));
+        (0..2_000).for_each(|number| journal.add(&change(0x0101_0101 + number, None)));
+        journal.write().unwrap();
+        journal.turn().unwrap();
+        journal.turn().unwrap();
+        journal.add(&change(1, Some(b"one")));
+        journal.write().unwrap();
+        assert_eq!(read(log.path())[1].1, [change(1, Some(b"one"))], "shifted by {shift}");
+        journal.turn().unwrap();
+        journal.turn().unwrap();
+    }
+}
+
 #[test]
 fn a_file_that_is_missing_or_has_no_header_is_damage() {
     for name in NAMES {
