@@ -97,3 +97,22 @@ async fn what_a_disk_has_lost_is_told_listed_and_put_in_place_on_command() {
     assert_eq!(code, Some(0), "{found}");
     assert_eq!(sites.command(0, &["drift", "site9"]).await.0, Some(2), "no such peer");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_nothing_was_compared_the_exit_status_says_so() {
+    let caches = "[[caches]]\nname = \"sessions\"\n[[caches]]\nname = \"work\"\nreplicate = \"local\"\n";
+    let sites = TwoSites::start_with(caches).await;
+    sites.done(0, &["put", "work", "k", "stays here"]).await;
+    let (code, out, err) = sites.command(0, &["drift"]).await;
+    assert_eq!(code, Some(1), "{out}{err}");
+    assert!(out.contains("site2: work is left out: it does not replicate"), "{out}");
+    assert!(!out.contains("site2 lacks nothing"), "nobody knows: {out}");
+
+    sites.done(0, &["put", "sessions", "k", "goes everywhere"]).await;
+    // Until then either store may be filling, and all is left out.
+    until("what replicates to be compared", async || (sites.command(0, &["drift"]).await.0 == Some(0)).then_some(()))
+        .await;
+    let (code, out, _) = sites.command(0, &["drift", "--cache", "work"]).await;
+    assert_eq!(code, Some(1), "it was asked for: {out}");
+    assert_eq!(sites.command(0, &["drift", "--cache", "sessions"]).await.0, Some(0));
+}

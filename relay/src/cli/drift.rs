@@ -52,7 +52,7 @@ pub(super) async fn drift(
         let complete = [&link.why_not, &link.why_not_here].iter().all(|why| why.is_none());
         let sides = [(link.peer, &link.there), (profile.site, &link.here)];
         let lacked = sides.iter().flat_map(|(_, side)| &side.caches).any(|of| of.found > of.repaired);
-        if lacked || !complete {
+        if lacked || !complete || sides.iter().any(|(_, side)| is_unchecked(side, cache.as_ref())) {
             exit = Exit::Failed;
         }
         if to.json {
@@ -60,7 +60,7 @@ pub(super) async fn drift(
         }
     }
     if !to.json {
-        tell(&found, profile.site, repair);
+        tell(&found, profile.site, cache.as_ref(), repair);
     }
     Ok(exit)
 }
@@ -79,7 +79,14 @@ fn is_done(link: &LinkDrift, begun: &Drift) -> bool {
     there && (link.why_not_here.is_some() || link.here.asked >= asked)
 }
 
-fn tell(found: &Drift, own: SiteName, repair: bool) {
+/// Whether each cache was left out, or the one that was asked for: nothing was compared, so that nothing is known. One among others
+/// that were compared may be left out for good, as it does not replicate between the two.
+fn is_unchecked(side: &DriftSide, only: Option<&CacheName>) -> bool {
+    let mut asked = side.caches.iter().filter(|of| only.is_none_or(|only| of.cache == *only)).peekable();
+    asked.peek().is_some() && asked.all(|of| of.left_out.is_some())
+}
+
+fn tell(found: &Drift, own: SiteName, only: Option<&CacheName>, repair: bool) {
     let mut rows = Vec::new();
     let mut words = Vec::new();
     for link in &found.links {
@@ -90,7 +97,7 @@ fn tell(found: &Drift, own: SiteName, repair: bool) {
                 continue;
             }
             rows.extend(side.records.iter().map(|record| row(site, record)));
-            words.extend(summary(site, other, side, repair));
+            words.extend(summary(site, other, side, only, repair));
         }
     }
     if !rows.is_empty() {
@@ -112,10 +119,12 @@ fn row(site: SiteName, record: &DriftRecord) -> [String; 6] {
     ]
 }
 
-fn summary(site: SiteName, other: SiteName, side: &DriftSide, repair: bool) -> Vec<String> {
+fn summary(site: SiteName, other: SiteName, side: &DriftSide, only: Option<&CacheName>, repair: bool) -> Vec<String> {
     let mut words = Vec::new();
     let found: u64 = side.caches.iter().map(|of| of.found).sum();
-    if found == 0 {
+    if is_unchecked(side, only) {
+        words.push(format!("what {site} lacks of what {other} holds is not known: nothing was compared"));
+    } else if found == 0 {
         words.push(format!("{site} lacks nothing of what {other} holds"));
     }
     for of in side.caches.iter().filter(|of| of.found > 0) {

@@ -48,8 +48,8 @@ pub(super) const DRIFT: &str = "Examples:
   landbridge drift                           # changes nothing
   landbridge drift site2 --cache sessions --repair
 
-Exit status 1 where something is lacked still, or a link could not be checked. What is on its way, and what was removed, is \
-never listed. Before a repair look at the list: ops/RUNBOOK.md, \"The caches differ\".";
+Exit status 1 where something is lacked still, a link could not be checked, or the cache that was asked for, or each one, was \
+left out. What is on its way, and what was removed, is never listed. Before a repair look at the list: ops/RUNBOOK.md, \"The caches differ\".";
 pub(super) const BACKUP: &str = "Example:
   landbridge backup --dir backups/monday
 
