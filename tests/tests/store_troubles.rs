@@ -106,6 +106,28 @@ async fn without_fsync_what_was_acknowledged_survives_a_kill() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_check_says_what_it_saw_of_the_store_and_fails_where_a_start_would() {
+    let mut sites = TwoSites::start().await;
+    sites.done(0, &["put", "sessions", "k", "v"]).await;
+    let config = sites.config(0).display().to_string();
+    let check = ["check", "--config", &config];
+    let (_, _, err) = sites.command(0, &check).await;
+    assert!(err.contains("is in use") && !err.contains("damaged"), "a store in use is let be: {err}");
+    sites.kill(0).await;
+    let (code, out, err) = sites.command(0, &check).await;
+    assert_eq!(code, Some(0), "{err}");
+    assert!(out.contains("site1.store: format 2") && out.contains("in the journal"), "{out}");
+    for number in [0, 1] {
+        fs::write(sites.store(0).join(format!("log/journal.{number}")), vec![0x55; 64 * 1024]).unwrap();
+    }
+    let (code, out, err) = sites.command(0, &check).await;
+    assert_eq!((code, out.as_str()), (Some(1), ""), "{err}");
+    assert!(err.contains("journal.0 is damaged") && err.contains("--recover"), "{err}");
+    let relay = RelayProcess::spawn(&sites.config(0), &[]);
+    assert!(!relay.end().await.success(), "nor does it start");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_long_start_says_how_far_it_is() {
     let log = killed_and_read_again("", "progress_every = \"0s\"").await;
     assert!(log.contains("reading the log: 100 records"), "{log}");

@@ -15,6 +15,7 @@ pub(super) fn check(path: &Path) -> Result<Exit, Failure> {
             for warning in checked.warnings {
                 say!("note: {warning}");
             }
+            say!("store {}: {}", checked.config.store.dir.display(), checked.store);
             say!("{} is good: the relay of {} would start", path.display(), checked.config.site);
             Ok(Exit::Done)
         }

@@ -64,7 +64,9 @@ pub(super) const RELOAD: &str = "Example:
 Caches, peers and replication are taken over at once, other limits by sessions that begin afterwards. What needs a restart \
 is named, and nothing is changed then. SIGHUP does the same; what came of it is in the log.";
 pub(super) const CHECK: &str = "Example:
-  landbridge check --config relay.toml    # exit status 1 where something is wrong";
+  landbridge check --config relay.toml    # exit status 1 where something is wrong
+
+Of the store it reads the format and the journal, and changes nothing; `log/db` is read at a start only. A store in use is let be.";
 pub(super) const RUN: &str = "Examples:
   landbridge run --config relay.toml
   LANDBRIDGE_LOG=debug landbridge run --config relay.toml

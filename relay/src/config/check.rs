@@ -12,7 +12,10 @@ use super::{
     error::{ConfigError, Problem},
     relay::RelayConfig,
 };
-use crate::certs::{CertsError, Identity, Trust, certificate_dates, fitness};
+use crate::{
+    certs::{CertsError, Identity, Trust, certificate_dates, fitness},
+    store::inspect,
+};
 
 /// A configuration with which a relay would start.
 #[derive(Debug, Clone)]
@@ -21,6 +24,8 @@ pub struct Checked {
     pub config: RelayConfig,
     /// What is not wrong yet, in sentences.
     pub warnings: Vec<String>,
+    /// What was seen of the store, in words; empty where it was not looked at.
+    pub store: String,
 }
 
 /// Reads everything that a start would read, tries the addresses, and leaves all as it was. All problems are told at once.
@@ -28,22 +33,23 @@ pub fn check(path: &Path, now: Timestamp) -> Result<Checked, ConfigError> {
     checked(path, now, true)
 }
 
-/// As [`check`], for a relay that runs and has its addresses: these are not tried.
+/// As [`check`], for a relay that runs and has its addresses and its store: these are not tried.
 pub fn check_anew(path: &Path, now: Timestamp) -> Result<Checked, ConfigError> {
     checked(path, now, false)
 }
 
-fn checked(path: &Path, now: Timestamp, try_addresses: bool) -> Result<Checked, ConfigError> {
+fn checked(path: &Path, now: Timestamp, before_start: bool) -> Result<Checked, ConfigError> {
     let config = RelayConfig::load(path)?;
     let mut findings = Findings::default();
     certificates(&config, now, &mut findings);
     directory(&config.store.dir, &mut findings);
-    if try_addresses {
+    if before_start {
+        store(&config.store.dir, &mut findings);
         addresses(&config, &mut findings);
     }
     peers(&config, &mut findings);
     if findings.problems.is_empty() {
-        Ok(Checked { config, warnings: findings.warnings })
+        Ok(Checked { config, warnings: findings.warnings, store: findings.store })
     } else {
         let problems = findings.problems.into_iter().map(Problem::general).collect();
         Err(ConfigError::Invalid { path: path.to_path_buf(), problems })
@@ -54,6 +60,7 @@ fn checked(path: &Path, now: Timestamp, try_addresses: bool) -> Result<Checked, 
 struct Findings {
     problems: Vec<String>,
     warnings: Vec<String>,
+    store: String,
 }
 
 impl Findings {
@@ -125,6 +132,14 @@ fn directory(dir: &Path, findings: &mut Findings) {
         findings.problem(format!("the store {shown} can't be made: {} is no directory", nearest.display()));
     } else if let Err(error) = access(nearest, Access::WRITE_OK | Access::EXEC_OK) {
         findings.problem(format!("the store {shown} can't be written: {}: {error}", nearest.display()));
+    }
+}
+
+/// As much of the store as can be read without opening it.
+fn store(dir: &Path, findings: &mut Findings) {
+    match inspect(dir) {
+        Ok(found) => findings.store = found.to_string(),
+        Err(error) => findings.problem(error.to_string()),
     }
 }
 

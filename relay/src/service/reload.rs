@@ -78,7 +78,7 @@ impl Reloading {
     }
 
     async fn take_over(&self, file: &Path) -> Result<Reloaded, Refusal> {
-        let Checked { config: new, warnings } = self.read(file).await?;
+        let Checked { config: new, warnings, .. } = self.read(file).await?;
         let old = self.config.borrow().clone();
         let found = changes(&old, &new);
         self.refuse(&found, &new)?;

@@ -25,6 +25,7 @@ pub const FORMAT: u32 = 2;
 
 pub(super) const FORMAT_FILE: &str = "FORMAT";
 pub(super) const LOG_DIR: &str = "log";
+pub(super) const LOCK_FILE: &str = "lock";
 const FORMAT_WORDS: &str = "landbridge store, format ";
 const NEWEST_FILE: &str = "newest";
 const NEWEST_WORDS: &str = "newest commit ";
@@ -78,19 +79,7 @@ impl Directory {
 
     /// How far the log had certainly come; [`Sequence::ZERO`] where nothing was noted.
     pub fn newest(&self) -> Result<Sequence, OpenError> {
-        let path = self.path.join(NEWEST_FILE);
-        let text = match fs::read(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Sequence::ZERO),
-            Err(source) => return Err(OpenError::File { path, source }),
-        };
-        // What is no text is as damaged as what has no number in it.
-        let text = str::from_utf8(&text).ok();
-        let number = text.and_then(|text| text.strip_prefix(NEWEST_WORDS)?.trim().parse().ok());
-        number.map(Sequence::new).ok_or_else(|| OpenError::Damaged {
-            file: path.display().to_string(),
-            problem: "it does not say which commit was the newest".into(),
-        })
+        newest_of(&self.path)
     }
 
     /// Notes that the log has come to `newest`, for [`Directory::newest`]. Atomic and durable.
@@ -140,43 +129,67 @@ impl Directory {
     }
 
     fn check_format(&self) -> Result<(), OpenError> {
-        let path = self.path.join(FORMAT_FILE);
-        let damaged =
-            |problem: &str| OpenError::Damaged { file: path.display().to_string(), problem: problem.to_owned() };
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if self.log().exists() {
-                    return Err(damaged("it is missing, and there is a log beside it"));
-                }
-                return write_whole(&self.path, FORMAT_FILE, &format!("{FORMAT_WORDS}{FORMAT}\n"))
-                    .map_err(|source| OpenError::Unwritable { dir: self.path.clone(), source });
-            }
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(damaged("it is not text")),
-            Err(source) => return Err(OpenError::File { path, source }),
-        };
-        match text.strip_prefix(FORMAT_WORDS).and_then(|rest| rest.trim().parse::<u32>().ok()) {
-            None | Some(0) => Err(damaged("it names no format")),
-            Some(found) if found > FORMAT => {
-                Err(OpenError::NewerFormat { dir: self.path.clone(), found, known: FORMAT })
-            }
-            Some(_) => Ok(()),
+        if format_of(&self.path)?.is_some() {
+            return Ok(());
         }
+        write_whole(&self.path, FORMAT_FILE, &format!("{FORMAT_WORDS}{FORMAT}\n"))
+            .map_err(|source| OpenError::Unwritable { dir: self.path.clone(), source })
     }
+}
+
+/// The format that a directory names; `None`: it has neither that nor a log.
+pub(super) fn format_of(dir: &Path) -> Result<Option<u32>, OpenError> {
+    let path = dir.join(FORMAT_FILE);
+    let damaged = |problem: &str| OpenError::Damaged { file: path.display().to_string(), problem: problem.to_owned() };
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let without = || damaged("it is missing, and there is a log beside it");
+            return if dir.join(LOG_DIR).exists() { Err(without()) } else { Ok(None) };
+        }
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(damaged("it is not text")),
+        Err(source) => return Err(OpenError::File { path, source }),
+    };
+    match text.strip_prefix(FORMAT_WORDS).and_then(|rest| rest.trim().parse::<u32>().ok()) {
+        None | Some(0) => Err(damaged("it names no format")),
+        Some(found) if found > FORMAT => Err(OpenError::NewerFormat { dir: dir.to_owned(), found, known: FORMAT }),
+        found => Ok(found),
+    }
+}
+
+/// How far the log of a directory had certainly come; [`Sequence::ZERO`] where nothing was noted.
+pub(super) fn newest_of(dir: &Path) -> Result<Sequence, OpenError> {
+    let path = dir.join(NEWEST_FILE);
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Sequence::ZERO),
+        Err(source) => return Err(OpenError::File { path, source }),
+    };
+    // What is no text is as damaged as what has no number in it.
+    let text = str::from_utf8(&text).ok();
+    let number = text.and_then(|text| text.strip_prefix(NEWEST_WORDS)?.trim().parse().ok());
+    number.map(Sequence::new).ok_or_else(|| OpenError::Damaged {
+        file: path.display().to_string(),
+        problem: "it does not say which commit was the newest".into(),
+    })
+}
+
+/// What a locked file says of its holder.
+pub(super) fn holder(lock: impl Read) -> String {
+    let mut pid = String::new();
+    // More than a number it never has.
+    let read = lock.take(32).read_to_string(&mut pid);
+    if read.is_err() || pid.trim().is_empty() { "unknown".into() } else { pid.trim().into() }
 }
 
 fn lock(dir: &Path, unwritable: impl Fn(io::Error) -> OpenError) -> Result<File, OpenError> {
     let mut options = File::options();
-    let open = options.read(true).write(true).create(true).truncate(false).open(dir.join("lock"));
+    let open = options.read(true).write(true).create(true).truncate(false).open(dir.join(LOCK_FILE));
     let mut file = open.map_err(&unwritable)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            let mut pid = String::new();
-            if file.read_to_string(&mut pid).is_err() || pid.trim().is_empty() {
-                pid = "unknown".into();
-            }
-            return Err(OpenError::InUse { dir: dir.to_owned(), pid: pid.trim().into() });
+            return Err(OpenError::InUse { dir: dir.to_owned(), pid: holder(&file) });
         }
         Err(TryLockError::Error(source)) => return Err(unwritable(source)),
     }

@@ -32,6 +32,7 @@ mod compaction_tests;
 #[cfg(test)]
 mod flight_tests;
 mod hold;
+mod inspect;
 mod ledger;
 mod opening;
 mod pending;
@@ -63,6 +64,7 @@ pub use self::{
     backup::{Backup, RestoreError, restore},
     conflicts::KeptConflict,
     error::OpenError,
+    inspect::{Inspected, inspect},
     options::{StoreLimits, StoreOptions},
 };
 use self::{

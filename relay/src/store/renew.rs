@@ -16,13 +16,13 @@ use std::{
     fs::{self, File},
     io,
     os::unix::fs::MetadataExt,
-    path::Path,
+    path::{Path, PathBuf},
     thread,
     time::Duration,
 };
 
 use super::{
-    directory::Directory,
+    directory::{Directory, LOG_DIR},
     error::OpenError,
     log::LogError,
     trees::{config_of, engine_error, open_trees},
@@ -70,6 +70,12 @@ pub(super) fn settle(directory: &Directory) -> Result<(), OpenError> {
         remove(&left).map_err(failed(&left))?;
     }
     Ok(())
+}
+
+/// Where the log of a directory lies: where a kill has cut short that another took its place, that is not its own place.
+pub(super) fn place(dir: &Path) -> PathBuf {
+    let (log, old) = (dir.join(LOG_DIR), dir.join(OLD));
+    if old.exists() && !log.exists() { old } else { log }
 }
 
 /// Copies the trees of a log beside it, durably. Where that fails, nothing is left of it.
