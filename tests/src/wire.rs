@@ -228,7 +228,7 @@ async fn bound() -> UdpSocket {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::patience::{PATIENCE, until_true};
+    use crate::patience::{PATIENCE, until, until_true};
 
     async fn ends() -> (UdpSocket, UdpSocket, Wire) {
         let listening = bound().await;
@@ -268,14 +268,13 @@ mod tests {
         dialling.send(&[1]).await.unwrap();
         let (_, before) = heard(&listening).await;
         wire.change_addresses();
-        let after = loop {
-            // Some may still come from the former address: the change is carried out between two datagrams.
+        // Some may still come from the former address: the change is carried out between two datagrams.
+        let after = until("another address", async || {
             dialling.send(&[2]).await.unwrap();
             let (_, from) = heard(&listening).await;
-            if from != before {
-                break from;
-            }
-        };
+            (from != before).then_some(from)
+        })
+        .await;
         listening.send_to(&[3], before).await.unwrap();
         listening.send_to(&[4], after).await.unwrap();
         assert_eq!(heard(&dialling).await.0, 4);

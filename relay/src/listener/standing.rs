@@ -173,3 +173,7 @@ pub(super) fn nowhere(origin: Origin) -> Bytes {
 pub(super) fn is_nowhere(token: &ResumeToken) -> bool {
     token.sequence == NOWHERE
 }
+
+#[cfg(test)]
+#[path = "standing_tests.rs"]
+mod tests;

@@ -28,7 +28,7 @@ use super::{
     pending::{Found, Pending},
     renew,
     settling::{Settler, Settling, seal},
-    trees::Trees,
+    trees::{Trees, is_for_want_of_room},
 };
 
 /// See the module.
@@ -263,6 +263,7 @@ fn open_whole(directory: &Directory, fsync: bool) -> Result<(Trees, Journal, Seq
     let damaged = |problem: String| damaged(directory, problem);
     let failed = |error: LogError| match error {
         LogError::Corrupt(problem) => damaged(problem),
+        LogError::Io(source) if is_for_want_of_room(&source) => OpenError::File { path: log.clone(), source },
         source => OpenError::Log { place: log.display().to_string(), source },
     };
     let trees = Trees::open(directory)?;

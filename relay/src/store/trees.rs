@@ -78,6 +78,8 @@ impl Trees {
             sled::Error::Io(source) if source.kind() == io::ErrorKind::PermissionDenied => {
                 OpenError::Unwritable { dir: path.clone(), source }
             }
+            // No damage: with `--recover` a good log would be set aside.
+            sled::Error::Io(source) if is_for_want_of_room(&source) => OpenError::File { path: path.clone(), source },
             error => damaged(format!("the storage engine can't read it ({error})")),
         })?;
         let file_path = path.join("db");
@@ -201,6 +203,12 @@ fn known((key, bytes): (sled::IVec, sled::IVec)) -> Result<(u64, Bytes), LogErro
     let number = <[u8; 8]>::try_from(&key[..]);
     let number = number.map_err(|_| LogError::Corrupt(format!("a key of {} bytes among the commits", key.len())))?;
     Ok((u64::from_be_bytes(number), Bytes::from_owner(bytes)))
+}
+
+/// Whether there was no room to write, or nobody may.
+pub(super) fn is_for_want_of_room(error: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem)
 }
 
 pub(super) fn engine_error(error: sled::Error) -> LogError {

@@ -104,6 +104,16 @@ mod tests {
     }
 
     #[test]
+    fn it_may_grow_by_a_tenth_and_the_slack_and_no_more() {
+        let grown_by = |more: u64| {
+            let mut measured = growing(1_000, 0);
+            measured[30..].iter_mut().for_each(|last| last.files += more);
+            judge(&COLUMNS[1], &measured).2
+        };
+        assert_eq!([grown_by(100), grown_by(104), grown_by(105)], [true, true, false]);
+    }
+
+    #[test]
     fn a_relay_that_grows_at_the_beginning_alone_is_flat() {
         let mut measured = growing(0, 10);
         let reached = measured[9];
