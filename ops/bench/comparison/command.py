@@ -14,12 +14,12 @@ from pathlib import Path
 
 from . import machine, results, workloads
 from .errors import Failed, Interrupted, Missing
-from .infinispan import Infinispan
+from .infinispan import Infinispan, InfinispanDisk
 from .landbridge import Landbridge
 from .nats import Nats
 from .redis import Redis
 
-PEERS = {peer.name: peer for peer in (Landbridge, Redis, Nats, Infinispan)}
+PEERS = {peer.name: peer for peer in (Landbridge, Redis, Nats, Infinispan, InfinispanDisk)}
 
 DONE, FAILED, USAGE, SKIPPED, INTERRUPTED = 0, 1, 2, 3, 130
 

@@ -1,5 +1,6 @@
-"""Infinispan Server, two sites that back each other up asynchronously (RELAY2 over TCP, TCPPING on loopback). In memory
-only, and without TLS: its backlog for the other site is in memory in any case. The server has no package of its own, but
+"""Infinispan Server, two sites that back each other up asynchronously (RELAY2 over TCP, TCPPING on loopback), without TLS: in
+memory only, and as a peer of its own with each write on disk (a file store with `sync-writes`) before it is answered. What one
+site owes the other is in memory in any case. The server has no package of its own, but
 runs from its Maven jars; the load is our own program's, by its Java Hot Rod client."""
 
 import json
@@ -28,6 +29,8 @@ STARTED, VIEW = "ISPN080001", "ISPN000439"
 class Infinispan(Peer):
     name = "infinispan"
     setup = "in memory only, no TLS; two sites, each an asynchronous backup of the other (RELAY2 over TCP)"
+    # In the cache's configuration.
+    persistence = ""
 
     def fetch(self):
         for program in ("java", "javac", "mvn"):
@@ -62,7 +65,7 @@ class Infinispan(Peer):
             (root / "conf").mkdir(parents=True)
             # Without it, empty as it is, the server finds none of its classes.
             (root / "lib").mkdir()
-            text = configuration(at, self.sites, self.hotrod[at], bridge, local[at])
+            text = configuration(at, self.sites, self.hotrod[at], bridge, local[at], self.persistence)
             (root / "conf" / "site.xml").write_text(text, encoding="utf-8")
             shutil.copy(SOURCES / "log4j2.xml", root / "conf")
             (self.dir / f"site{at + 1}.xml").write_text(text, encoding="utf-8")
@@ -88,9 +91,15 @@ class Infinispan(Peer):
         return json.loads(self.generate(workload.kind, *args, patience=seconds + JAVA_WARMUP_SECONDS + PATIENCE_SECONDS))
 
     def memory(self, keys):
-        # There is nothing to start with: what it held has gone.
+        # In memory only, there is nothing to start with.
         self.fill(keys)
         return {"rss_bytes": self.servers[0].rss_bytes()}
+
+
+class InfinispanDisk(Infinispan):
+    name = "infinispan-disk"
+    setup = "a file store with sync-writes, no TLS; two sites, each an asynchronous backup of the other (RELAY2 over TCP)"
+    persistence = '<persistence><file-store><data sync-writes="true"/></file-store></persistence>'
 
 
 def text_of(server):
@@ -105,7 +114,7 @@ def sees_both(log):
     return any(VIEW in line and "site1" in line and "site2" in line for line in log.splitlines())
 
 
-def configuration(at, sites, hotrod, bridge, local):
+def configuration(at, sites, hotrod, bridge, local, persistence):
     """Of the server of one site."""
     own, others = f"site{at + 1}", [f"site{n + 1}" for n in range(sites) if n != at]
     members = ",".join(f"127.0.0.1[{port}]" for port in bridge)
@@ -129,6 +138,7 @@ def configuration(at, sites, hotrod, bridge, local):
     <transport cluster="{own}" stack="local" node-name="{own}"/>
     <replicated-cache name="bench" mode="SYNC">
       <encoding media-type="application/octet-stream"/>
+      {persistence}
       <backups>{backups}</backups>
     </replicated-cache>
   </cache-container>
