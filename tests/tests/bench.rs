@@ -45,6 +45,7 @@ async fn each_workload_is_measured_at_own_relays_and_nothing_is_left() {
         (&["get", "--batch", "16", "--sites", "1"], 1),
         (&["mixed", "--sessions", "3"], 2),
         (&["event", "--rate", "200", "--sites", "3"], 3),
+        (&["event", "--rate", "200", "--sites", "1", "--subscriptions", "250"], 1),
     ] {
         let of = figures(dir.path(), &[args, &small].concat()).await;
         adds_up(&of);
@@ -52,8 +53,12 @@ async fn each_workload_is_measured_at_own_relays_and_nothing_is_left() {
         assert_eq!(relays.len(), sites, "{of}");
         assert!(relays.iter().all(|relay| relay["rss_bytes"].as_u64() > Some(1_000_000)), "{of}");
         if args[0] == "event" {
-            let operations = of["operations"].as_u64().expect("a number");
-            assert!((1..=400).contains(&operations), "a rate of 200: {of}");
+            let number = |name: &str| of[name].as_u64().unwrap_or_else(|| panic!("{name} is a number: {of}"));
+            let (puts, subscriptions) = (number("puts"), number("subscriptions"));
+            assert!((1..=400).contains(&puts), "a rate of 200: {of}");
+            assert!(number("operations") > puts * subscriptions / 2, "each event is heard by each: {of}");
+            let quarters = of["quarters_p50_us"].as_array().expect("quarters");
+            assert_eq!(quarters.len(), 4, "{of}");
         }
         let left: Vec<_> = fs::read_dir(dir.path()).expect("it can be read").collect();
         assert!(left.is_empty(), "{args:?} left {left:?}");
@@ -88,7 +93,8 @@ async fn what_does_not_fit_is_refused_before_anything_runs() {
         (&["put", "--profile", "p.toml", "--cache", "work"], "p.toml"),
         (&["put", "--dir", "nowhere"], "nowhere"),
         (&["put", "--keep"], "--profile"),
-        (&["put", "--sites", "4"], "1..=3"),
+        (&["put", "--sites", "6"], "1..=5"),
+        (&["event", "--subscriptions", "0"], "1..=10000"),
     ] {
         let (code, out, err) = timeout(Duration::from_secs(10), bench(dir.path(), args)).await.expect("at once");
         assert_eq!(code, Some(2), "{args:?}: {out}{err}");

@@ -39,6 +39,7 @@ Examples:
   landbridge bench put --in-flight 64
   landbridge bench get --in-flight 64 --batch 16 --sites 1
   landbridge bench event --rate 5000 --json    # from the put at one site to the event at another
+  landbridge bench event --rate 100 --subscriptions 1000 --sites 1
   landbridge bench mixed --profile landbridge-demo/node11.profile.toml --cache work";
 pub(super) const TAKE_OFFLINE: &str = "Example:
   landbridge take-offline site2    # at site1; and take-offline site1 at site2";

@@ -1,5 +1,6 @@
 //! What is told of a measurement.
 
+use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::{
@@ -14,7 +15,7 @@ use super::{
 pub(super) struct Figures {
     #[serde(flatten)]
     pub(super) parameters: BenchArgs,
-    /// Operations that ended within the measured time; of `event` the events that came.
+    /// Operations that ended within the measured time; of `event` the events that came, in all subscriptions.
     pub(super) operations: u64,
     pub(super) operations_per_second: f64,
     /// Latencies of requests, from when each should have begun; of `event` until its event came.
@@ -25,8 +26,12 @@ pub(super) struct Figures {
     pub(super) mean_us: f64,
     pub(super) errors: u64,
     pub(super) first_error: Option<String>,
-    /// Of `event`: puts whose event was not sent as another put of the key came first.
+    /// Of `event`: puts that began within the measured time and were answered.
+    pub(super) puts: Option<u64>,
+    /// Of `event`: events that did not come to a subscription, as another put of the key came first.
     pub(super) coalesced: u64,
+    /// Of `event`: the median of each quarter of the measured time; nothing for one in which nothing was put.
+    pub(super) quarters_p50_us: Option<[Option<f64>; 4]>,
     /// Processor time of this command.
     pub(super) load_cpu_seconds: Option<f64>,
     /// Own relays.
@@ -44,8 +49,9 @@ pub(super) struct RelayFigures {
 
 impl Figures {
     pub(super) fn new(args: &BenchArgs, counts: Counts, span: Span) -> Self {
-        let latencies = &counts.latencies;
+        let (latencies, hearing) = (&counts.latencies, counts.hearing.as_ref());
         let us = |nanos: u64| nanos as f64 / 1000.0;
+        let median = |of: &Histogram<u64>| (!of.is_empty()).then(|| us(of.value_at_quantile(0.5)));
         Self {
             parameters: args.clone(),
             operations: counts.operations,
@@ -57,7 +63,9 @@ impl Figures {
             mean_us: latencies.mean() / 1000.0,
             errors: counts.errors,
             first_error: counts.first_error,
-            coalesced: counts.coalesced,
+            puts: hearing.map(|hearing| hearing.puts),
+            coalesced: hearing.map_or(0, |hearing| hearing.coalesced),
+            quarters_p50_us: hearing.map(|hearing| hearing.quarters.each_ref().map(median)),
             load_cpu_seconds: None,
             relays: Vec::new(),
         }

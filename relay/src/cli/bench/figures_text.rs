@@ -28,8 +28,12 @@ pub(super) fn print(figures: &Figures) {
     ];
     let latencies: Vec<String> = latencies.iter().map(|(name, us)| format!("{name} {}", span(*us))).collect();
     say!("latency: {}", latencies.join(", "));
+    if let Some(quarters) = &figures.quarters_p50_us {
+        let quarters: Vec<String> = quarters.iter().map(|us| us.map_or("none".into(), span)).collect();
+        say!("p50 of each quarter of the time: {}", quarters.join(", "));
+    }
     if figures.coalesced > 0 {
-        say!("coalesced: {} puts were superseded before their event was sent", figures.coalesced);
+        say!("coalesced: {} events were superseded before they were sent", figures.coalesced);
     }
     if let Some(error) = &figures.first_error {
         say!("errors: {}; the first: {error}", figures.errors);

@@ -13,11 +13,14 @@ use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{BenchArgs, Workload, pace::Pace};
-use crate::cli::{Failure, connect};
+use crate::cli::{Exit, Failure, connect};
 
 /// Entries of one request that fills, and requests of that kind under way.
 const FILL_BATCH: u64 = 500;
 const FILL_IN_FLIGHT: u64 = 16;
+/// How often another site is asked what it holds, and how long that may stay the same.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+const STANDSTILL: Duration = Duration::from_secs(30);
 /// A listener that has heard nothing for so long at the end has heard all there was, though not of every put.
 const SILENCE: Duration = Duration::from_secs(5);
 
@@ -38,6 +41,12 @@ impl Span {
     fn has(&self, at: Instant) -> bool {
         (self.begin..self.end).contains(&at)
     }
+
+    /// In which quarter of it a moment is; nothing for one outside.
+    fn quarter(&self, at: Instant) -> Option<usize> {
+        let of = |span: Duration| span.as_nanos() * 4 / (self.end - self.begin).as_nanos().max(1);
+        self.has(at).then(|| of(at - self.begin) as usize)
+    }
 }
 
 /// What was done and how long it took.
@@ -48,25 +57,40 @@ pub(super) struct Counts {
     /// Operations that failed, and why the first one did.
     pub(super) errors: u64,
     pub(super) first_error: Option<String>,
-    /// Of the puts whose events were to be heard: those that were superseded before that.
-    pub(super) coalesced: u64,
+    /// Where events are heard: see [`Hearing`].
+    pub(super) hearing: Option<Hearing>,
     /// Nanoseconds a request.
     pub(super) latencies: Histogram<u64>,
 }
 
+/// What is known of events besides.
+#[derive(Debug)]
+pub(super) struct Hearing {
+    /// The puts whose events were to be heard.
+    pub(super) puts: u64,
+    /// Events that did not come to a listener, as another put of the key came first.
+    pub(super) coalesced: u64,
+    /// Nanoseconds until an event came, by the quarter of the time in which its put began.
+    pub(super) quarters: [Histogram<u64>; 4],
+}
+
+/// None yet.
+fn histogram() -> Histogram<u64> {
+    Histogram::new(3).expect("three digits are within what it takes")
+}
+
+fn record(latencies: &mut Histogram<u64>, latency: Duration) {
+    latencies.record(latency.as_nanos() as u64).expect("it grows as need be");
+}
+
 impl Counts {
     pub(super) fn new() -> Self {
-        let latencies = Histogram::new(3).expect("three digits are within what it takes");
-        Self { operations: 0, errors: 0, first_error: None, coalesced: 0, latencies }
+        Self { operations: 0, errors: 0, first_error: None, hearing: None, latencies: histogram() }
     }
 
     fn done(&mut self, operations: u64, latency: Duration) {
         self.operations += operations;
-        self.took(latency);
-    }
-
-    fn took(&mut self, latency: Duration) {
-        self.latencies.record(latency.as_nanos() as u64).expect("it grows as need be");
+        record(&mut self.latencies, latency);
     }
 
     fn failed(&mut self, operations: u64, error: &Error) {
@@ -78,7 +102,6 @@ impl Counts {
         self.operations += other.operations;
         self.errors += other.errors;
         self.first_error = self.first_error.take().or(other.first_error);
-        self.coalesced += other.coalesced;
         self.latencies.add(other.latencies).expect("both have the same bounds");
     }
 }
@@ -112,6 +135,25 @@ impl Load {
             });
         }
         all(tasks).await
+    }
+
+    /// Waits until another site holds as many entries as were put.
+    pub(super) async fn until_filled(&self, there: &RawCache) -> Result<(), Failure> {
+        let (keys, mut held, mut last) = (u64::from(self.args.keys), 0, Instant::now());
+        loop {
+            let size = there.size().await.map_err(|e| connect::failed(&e))?;
+            if size >= keys {
+                return Ok(());
+            }
+            if size != held {
+                (held, last) = (size, Instant::now());
+            }
+            if last.elapsed() > STANDSTILL {
+                let text = format!("the last site holds {size} of {keys} entries, and no more come");
+                return Err(Failure::new(Exit::Failed, text));
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
 
     /// Takes every key away again.
@@ -159,55 +201,65 @@ impl Load {
         counts
     }
 
-    /// Begins to hear the events of the puts.
-    pub(super) async fn listen(&self, cache: RawCache) -> Result<Heard, Failure> {
-        let mut listener = cache.listen().start_raw().await.map_err(|e| connect::failed(&e))?;
-        let (epoch, (told, events)) = (self.epoch, tokio::sync::mpsc::unbounded_channel());
-        let task = tokio::spawn(async move {
-            while let Some(event) = listener.next().await {
-                let now = Instant::now();
-                let stamp = event.map(|event| event.value().and_then(|value| stamp(value, epoch)));
-                let stamp = stamp.transpose();
-                if let Some(stamp) = stamp
-                    && told.send((stamp, now)).is_err()
-                {
-                    break;
+    /// Begins to hear the events of the puts, in a subscription of each cache that is given.
+    pub(super) async fn listen(&self, caches: impl IntoIterator<Item = RawCache>) -> Result<Heard, Failure> {
+        let (told, events) = tokio::sync::mpsc::unbounded_channel();
+        let mut tasks = Vec::new();
+        for cache in caches {
+            let mut listener = cache.listen().start_raw().await.map_err(|e| connect::failed(&e))?;
+            let (epoch, told) = (self.epoch, told.clone());
+            let task = tokio::spawn(async move {
+                while let Some(event) = listener.next().await {
+                    let now = Instant::now();
+                    let stamp = event.map(|event| event.value().and_then(|value| stamp(value, epoch)));
+                    let stamp = stamp.transpose();
+                    if let Some(stamp) = stamp
+                        && told.send((stamp, now)).is_err()
+                    {
+                        break;
+                    }
                 }
-            }
-        });
-        Ok(Heard { events, _task: AbortOnDropHandle::new(task) })
+            });
+            tasks.push(AbortOnDropHandle::new(task));
+        }
+        Ok(Heard { events, tasks })
     }
 
-    /// Ends the sessions.
+    /// Ends the sessions, all at once: each waits until its relay knows.
     pub(super) async fn close(self) {
+        let mut closing = JoinSet::new();
         for (client, _) in self.sessions {
-            client.close().await;
+            closing.spawn(async move { client.close().await });
         }
+        closing.join_all().await;
     }
 }
 
 /// The events that are heard: when each put should have begun, and when its event came.
 pub(super) struct Heard {
     events: tokio::sync::mpsc::UnboundedReceiver<(Result<Instant, Error>, Instant)>,
-    _task: AbortOnDropHandle<()>,
+    /// One a subscription.
+    tasks: Vec<AbortOnDropHandle<()>>,
 }
 
 impl Heard {
     /// Waits for the last events, and counts them in place of the puts.
     pub(super) async fn end(mut self, puts: Counts, span: Span) -> Result<Counts, Failure> {
         let mut counts = Counts { errors: puts.errors, first_error: puts.first_error, ..Counts::new() };
-        let mut heard = 0;
-        while heard < puts.operations
+        let mut quarters = [histogram(), histogram(), histogram(), histogram()];
+        let (mut heard, expected) = (0, puts.operations * self.tasks.len() as u64);
+        while heard < expected
             && let Ok(Some((stamp, at))) = tokio::time::timeout(SILENCE, self.events.recv()).await
         {
             let stamp = stamp.map_err(|e| connect::failed(&e))?;
-            if span.has(stamp) {
+            if let Some(quarter) = span.quarter(stamp) {
                 heard += 1;
-                counts.took(at.duration_since(stamp));
+                record(&mut counts.latencies, at.duration_since(stamp));
+                record(&mut quarters[quarter], at.duration_since(stamp));
             }
             counts.operations += u64::from(span.has(at));
         }
-        counts.coalesced = puts.operations.saturating_sub(heard);
+        counts.hearing = Some(Hearing { puts: puts.operations, coalesced: expected.saturating_sub(heard), quarters });
         Ok(counts)
     }
 }
@@ -356,5 +408,13 @@ mod tests {
         }
         assert_eq!(stamp(&value(0, 7, 64), epoch), None, "it was there before");
         assert_ne!(value(1, 7, 64)[8..], value(1, 8, 64)[8..]);
+    }
+
+    #[test]
+    fn a_span_has_four_quarters_and_nothing_besides() {
+        let begin = Instant::now();
+        let span = Span { begin, end: begin + Duration::from_secs(4) };
+        let quarter = |ms| span.quarter(begin + Duration::from_millis(ms));
+        assert_eq!([0, 999, 1000, 3999, 4000].map(quarter), [Some(0), Some(0), Some(1), Some(3), None]);
     }
 }

@@ -17,6 +17,7 @@ use clap::{Args, ValueEnum};
 use landbridge_client::{Client, Profile, RawCache};
 use landbridge_protocol::name::CacheName;
 use serde::Serialize;
+use tokio::task::JoinSet;
 
 use self::{
     figures::{Figures, RelayFigures},
@@ -28,6 +29,10 @@ use super::{Exit, Failure, connect, output, signals::asked_to_end};
 
 /// The cache of own relays.
 const CACHE: &str = "bench";
+/// Below what a relay lets a session have by default.
+const SUBSCRIPTIONS_PER_SESSION: u32 = 100;
+/// Sessions that are opened at once: fewer than the handshakes that a relay has under way by default.
+const OPENING: u32 = 64;
 /// How long an operation may take until it counts as an error.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -75,8 +80,11 @@ pub(super) struct BenchArgs {
     /// it a request begins when one before it has ended
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     rate: Option<u32>,
+    /// Of `event`: subscriptions that each hear every event; each event in each of them counts
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    subscriptions: u32,
     /// How many own relays, one a site; the load is at the first, a listener at the last
-    #[arg(long, value_name = "N", default_value_t = 2, conflicts_with = "profile", value_parser = clap::value_parser!(u8).range(1..=3))]
+    #[arg(long, value_name = "N", default_value_t = 2, conflicts_with = "profile", value_parser = clap::value_parser!(u8).range(1..=5))]
     sites: u8,
     /// Where own relays keep their stores for the while: the disk to be measured
     #[arg(long, value_name = "DIR", default_value = ".", conflicts_with = "profile")]
@@ -103,10 +111,20 @@ pub(super) struct BenchArgs {
     json: bool,
 }
 
+impl BenchArgs {
+    /// Sessions that the subscriptions are spread over.
+    fn hearing_sessions(&self) -> u32 {
+        match self.workload {
+            Workload::Event => self.subscriptions.div_ceil(SUBSCRIPTIONS_PER_SESSION),
+            _ => 0,
+        }
+    }
+}
+
 /// Runs the measurement; Ctrl-C ends it at any time, and nothing is left running.
 pub(super) async fn bench(args: BenchArgs) -> Result<Exit, Failure> {
     let mut own = match &args.profile {
-        None => Some(Relays::prepare(&args.dir, usize::from(args.sites))?),
+        None => Some(Relays::prepare(&args)?),
         Some(_) => None,
     };
     let measured = tokio::select! {
@@ -136,14 +154,18 @@ async fn measure(args: &BenchArgs, mut own: Option<&mut Relays>) -> Result<Figur
         (None, None) => return Err(Failure::new(Exit::Usage, "no relay to measure")),
     };
     let cache = args.cache.as_ref().map_or(CACHE, CacheName::as_str);
-    let mut caches = Vec::new();
-    for _ in 0..args.sessions {
-        caches.push(open(&here, cache).await?);
-    }
-    let load = Load::new(args, caches, Instant::now());
+    let load = Load::new(args, open_all(&here, cache, args.sessions).await?, Instant::now());
     load.fill().await?;
-    let listener = match args.workload {
-        Workload::Event => Some(load.listen(open(&there, cache).await?.1).await?),
+    if here != there {
+        // What the other site still has to take in is no part of what is measured.
+        load.until_filled(&open(&there, cache).await?.1).await?;
+    }
+    let hearers = open_all(&there, cache, args.hearing_sessions()).await?;
+    let heard = match args.workload {
+        Workload::Event => {
+            let subscriptions = hearers.iter().cycle().take(args.subscriptions as usize);
+            Some(load.listen(subscriptions.map(|(_, cache)| cache.clone())).await?)
+        }
         _ => None,
     };
     let span = Span::from_now(args);
@@ -159,8 +181,8 @@ async fn measure(args: &BenchArgs, mut own: Option<&mut Relays>) -> Result<Figur
         },
         load.run(span),
     );
-    let counts = match listener {
-        Some(listener) => listener.end(counts, span).await?,
+    let counts = match heard {
+        Some(heard) => heard.end(counts, span).await?,
         None => counts,
     };
     if args.profile.is_some() && !args.keep {
@@ -173,6 +195,29 @@ async fn measure(args: &BenchArgs, mut own: Option<&mut Relays>) -> Result<Figur
         sites.map(|(at, (before, after))| RelayFigures::new(at, before, after, figures.operations)).collect();
     load.close().await;
     Ok(figures)
+}
+
+/// So many sessions.
+async fn open_all(profile: &Profile, cache: &str, count: u32) -> Result<Vec<(Client, RawCache)>, Failure> {
+    let mut lanes = JoinSet::new();
+    for lane in 0..count.min(OPENING) {
+        let (profile, cache) = (profile.clone(), cache.to_owned());
+        lanes.spawn(async move {
+            let mut opened = Vec::new();
+            for _ in (lane..count).step_by(OPENING as usize) {
+                opened.push(open(&profile, &cache).await?);
+            }
+            Ok::<_, Failure>(opened)
+        });
+    }
+    let mut sessions = Vec::new();
+    while let Some(lane) = lanes.join_next().await {
+        match lane {
+            Ok(opened) => sessions.extend(opened?),
+            Err(broken) => std::panic::resume_unwind(broken.into_panic()),
+        }
+    }
+    Ok(sessions)
 }
 
 async fn open(profile: &Profile, cache: &str) -> Result<(Client, RawCache), Failure> {

@@ -4,13 +4,13 @@
 use std::{
     fs,
     net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use landbridge_protocol::name::SiteName;
 use tempfile::TempDir;
 
-use super::usage::Usage;
+use super::{BenchArgs, usage::Usage};
 use crate::{
     certs::{Development, develop},
     cli::{Exit, Failure, relay_process::RelayProcess},
@@ -19,23 +19,29 @@ use crate::{
 
 /// Ports that are tried before it is said that there is none.
 const TRIES: usize = 100;
+/// Beyond those that put and hear.
+const SPARE_SESSIONS: u32 = 8;
 
 /// See the module.
 pub(super) struct Relays {
     dir: TempDir,
     ports: Vec<u16>,
+    /// That each lets in, all with one certificate.
+    sessions: u32,
     processes: Vec<RelayProcess>,
 }
 
 impl Relays {
-    /// Writes all files of that many sites.
-    pub(super) fn prepare(dir: &Path, sites: usize) -> Result<Self, Failure> {
+    /// Writes all files of the sites that were asked for.
+    pub(super) fn prepare(args: &BenchArgs) -> Result<Self, Failure> {
+        let (dir, sites) = (&args.dir, usize::from(args.sites));
         let within = |e: std::io::Error| {
             Failure::new(Exit::Usage, format!("cannot write to {}: {e}; name another with --dir", dir.display()))
         };
         let made = tempfile::Builder::new().prefix("landbridge-bench-").tempdir_in(dir).map_err(within)?;
         let ports = (0..sites).map(|_| free_port()).collect::<Result<_, _>>()?;
-        let relays = Self { dir: made, ports, processes: Vec::new() };
+        let sessions = args.sessions + args.hearing_sessions() + SPARE_SESSIONS;
+        let relays = Self { dir: made, ports, sessions, processes: Vec::new() };
         let names = (0..sites).map(|at| SiteName::new(&site(at)).expect("a site's name")).collect();
         let certs = relays.dir.path().join("certs");
         develop(&Development { dir: certs, sites: names, nodes: Vec::new(), now: SystemClock.now() })
@@ -88,8 +94,10 @@ impl Relays {
         let mut text = format!(
             "site = \"{site_name}\"\nlisten = \"127.0.0.1:{}\"\n\n[store]\ndir = \"{site_name}.store\"\n\n[tls]\n\
              certificate = \"certs/{site_name}.relay.pem\"\nkey = \"certs/{site_name}.relay.key\"\ntrust = \"certs/ca.pem\"\n\n\
-             [[caches]]\nname = \"{}\"\n",
+             [limits]\nmax_sessions = {}\nmax_sessions_per_certificate = {}\n\n[[caches]]\nname = \"{}\"\n",
             self.ports[at],
+            self.sessions * 2,
+            self.sessions,
             super::CACHE,
         );
         for (peer, port) in self.ports.iter().enumerate().filter(|(peer, _)| *peer != at) {
