@@ -3,7 +3,7 @@
 import argparse
 import unittest
 
-from comparison import command, redis, results, workloads
+from comparison import options, redis, results, workloads
 
 
 def runs(figures):
@@ -45,9 +45,9 @@ class Comparison(unittest.TestCase):
         self.assertEqual(redis.without_connecting(short, hardly_longer), 400)
 
     def test_numbers_are_within_their_bounds(self):
-        self.assertEqual(command.count(1, 9)("9"), 9)
+        self.assertEqual(options.count(1, 9)("9"), 9)
         for wrong in ("0", "10", "-1", "1.5", "", "x"):
-            self.assertRaises(argparse.ArgumentTypeError, command.count(1, 9), wrong)
+            self.assertRaises(argparse.ArgumentTypeError, options.count(1, 9), wrong)
 
 
 if __name__ == "__main__":

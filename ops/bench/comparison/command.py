@@ -5,29 +5,28 @@ import argparse
 import contextlib
 import datetime
 import json
-import os
 import shutil
-import signal
 import sys
 import tempfile
 from pathlib import Path
 
 from . import machine, results, workloads
-from .errors import Failed, Interrupted, Missing
+from .errors import Failed, Missing
 from .infinispan import Infinispan, InfinispanDisk
 from .landbridge import Landbridge
 from .nats import Nats
+from .options import DONE, FAILED, INTERRUPTED, SKIPPED, USAGE, Context, count, default_cache, names, parser, until_interrupted
 from .redis import Redis
 
 PEERS = {peer.name: peer for peer in (Landbridge, Redis, Nats, Infinispan, InfinispanDisk)}
-
-DONE, FAILED, USAGE, SKIPPED, INTERRUPTED = 0, 1, 2, 3, 130
 
 EPILOG = f"""
 workloads:
   put-N, get-N       N requests under way at any time, over {workloads.KEYS} keys with values of {workloads.VALUE_BYTES} bytes
   put-NxB, get-NxB   N batches of B under way (peers that have batches, or pipelining)
   event-R            R puts a second at the first site, each measured until it is heard at the second
+  seen-N             as put-N, each measured until it is heard at the second site (Landbridge alone)
+  catch-up           {workloads.CATCH_UP_CHANGES} changes that the second site missed, alone and with put-64 going on (Landbridge alone)
   memory             memory of the first server with {workloads.MEMORY_KEYS} entries, and how long a start with them takes
 
 exit status:
@@ -36,26 +35,8 @@ exit status:
 """
 
 
-class Context:
-    """What peers share."""
-
-    def __init__(self, args):
-        self.landbridge = args.landbridge and args.landbridge.resolve()
-        self.cache = args.cache.resolve()
-        self.cache.mkdir(parents=True, exist_ok=True)
-
-    @staticmethod
-    def say(text):
-        """On standard error: standard output is for what was measured."""
-        print(text, file=sys.stderr, flush=True)
-
-
-def parser():
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "landbridge-bench"
-    it = argparse.ArgumentParser(
-        prog="compare", description="Measures Landbridge side by side with what people use today.", epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def arguments():
+    it = parser("compare", "Measures Landbridge side by side with what people use today.", EPILOG)
     it.add_argument("--peers", type=names(PEERS), default=list(PEERS), metavar="NAME,…", help=f"of {','.join(PEERS)}; all")
     it.add_argument(
         "--workloads", type=listed, default=[workloads.parse(name) for name in workloads.DEFAULT], metavar="NAME,…",
@@ -64,22 +45,10 @@ def parser():
     it.add_argument("--rounds", type=count(1, 100), default=3, metavar="N", help="how often each is measured; 3")
     it.add_argument("--seconds", type=count(1, 3600), default=10, metavar="S", help="of each measurement; 10")
     it.add_argument("--sites", type=int, choices=(1, 2), default=2, help="with 1, each peer alone, and no events; 2")
-    it.add_argument("--landbridge", type=Path, metavar="PATH", help="this binary, instead of a build of these sources")
-    it.add_argument("--json", metavar="FILE", help="writes all that was measured there; - is standard output, without the table")
-    it.add_argument("--dir", type=Path, default=Path.cwd(), help="where stores are for the while: the disk to be measured; .")
+    cache = default_cache()
     it.add_argument("--cache", type=Path, default=cache, metavar="DIR", help=f"where peers are kept once built; {cache}")
     it.add_argument("--keep-logs", type=Path, metavar="DIR", help="puts the servers' logs and configurations there")
     return it
-
-
-def names(known):
-    def parse(text):
-        found = list(dict.fromkeys(text.split(",")))
-        if unknown := [name for name in found if name not in known]:
-            raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(known)}")
-        return found
-
-    return parse
 
 
 def listed(text):
@@ -89,37 +58,15 @@ def listed(text):
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def count(least, most):
-    def parse(text):
-        if not text.isdecimal() or not least <= int(text) <= most:
-            raise argparse.ArgumentTypeError(f"{text!r} is no number from {least} to {most}")
-        return int(text)
-
-    return parse
-
-
 def main():
-    args = parser().parse_args()
+    args = arguments().parse_args()
     if not args.dir.is_dir():
-        parser().error(f"--dir: {args.dir} is no directory")
-    for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ending, interrupt)
-    try:
-        return compare(args)
-    except Interrupted:
-        Context.say("interrupted; nothing is left running")
-        return INTERRUPTED
-
-
-def interrupt(*_):
-    # What ends the servers is not to be interrupted again.
-    for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ending, signal.SIG_IGN)
-    raise Interrupted
+        arguments().error(f"--dir: {args.dir} is no directory")
+    return until_interrupted(compare, args)
 
 
 def compare(args):
-    context = Context(args)
+    context = Context(args.landbridge, args.cache)
     report = {
         "begun": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "machine": machine.describe(),
@@ -164,7 +111,7 @@ def fetched(wanted, context, report):
 def measured(peer, workload, args):
     """One measurement at servers of its own, and what it gave: figures, a reason why there are none, or an error."""
     peer.sites = args.sites
-    if reason := peer.unsupported(workload):
+    if reason := without(peer, workload):
         return {"unsupported": reason}
     with tempfile.TemporaryDirectory(prefix="landbridge-compare-", dir=args.dir) as dir:
         peer.dir = Path(dir)
@@ -173,7 +120,7 @@ def measured(peer, workload, args):
             with contextlib.ExitStack() as stack:
                 stack.callback(peer.stop)
                 peer.start()
-                figures = peer.memory(workload.keys) if workload.kind == "memory" else peer.load(workload, args.seconds)
+                figures = peer.measure(workload, args.seconds)
             if figures.get("p50_us") == 0:
                 raise Failed(f"nothing was done: {figures}")
             if figures.get("errors"):
@@ -185,6 +132,15 @@ def measured(peer, workload, args):
         finally:
             if args.keep_logs:
                 keep(peer, workload, args.keep_logs)
+
+
+def without(peer, workload):
+    """Why there is nothing to measure; nothing where there is."""
+    if workload.kind not in peer.kinds:
+        return "it is measured at Landbridge alone"
+    if workload.sites > peer.sites:
+        return "one site"
+    return peer.unsupported(workload)
 
 
 def keep(peer, workload, to):

@@ -52,11 +52,7 @@ class Infinispan(Peer):
         return VERSION
 
     def unsupported(self, workload):
-        if workload.batch > 1:
-            return "putAll of it writes to each key by itself; no batches are measured"
-        if workload.kind == "event" and self.sites < 2:
-            return "one site"
-        return None
+        return "putAll of it writes to each key by itself; no batches are measured" if workload.batch > 1 else None
 
     def start(self):
         self.hotrod, bridge, local = (free_ports(self.sites) for _ in range(3))

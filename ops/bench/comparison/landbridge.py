@@ -3,8 +3,10 @@
 import json
 import os
 import time
+import urllib.request
 from pathlib import Path
 
+from . import catch_up
 from .errors import Failed
 from .peer import Peer
 from .processes import Server, free_ports, run
@@ -21,6 +23,7 @@ IN_FLIGHT_PER_SESSION = 64
 class Landbridge(Peer):
     name = "landbridge"
     setup = "mutual TLS; fsync; a pair of relays, each site's changes go to the other"
+    kinds = (*Peer.kinds, "seen", "catch-up")
 
     def fetch(self):
         if self.context.landbridge is None:
@@ -34,63 +37,92 @@ class Landbridge(Peer):
     def version(self):
         return run([self.context.landbridge, "--version"], 10).split()[-1]
 
-    def unsupported(self, workload):
-        if workload.kind == "event" and self.sites < 2:
-            return "one site"
-        return None
-
     def start(self):
         names = [f"site{at + 1}" for at in range(self.sites)]
-        ports = free_ports(self.sites)
+        self.ports = free_ports(self.sites)
         certs = ["certs", "--dir", self.dir / "certs", "--site", *names, "--node", *[f"{name}/{node(name)}" for name in names]]
         run([self.context.landbridge, *certs], 30)
         for at, name in enumerate(names):
-            (self.dir / f"{name}.relay.toml").write_text(relay_toml(at, names, ports), encoding="utf-8")
-            (self.dir / f"{name}.profile.toml").write_text(profile_toml(name, ports[at]), encoding="utf-8")
+            (self.dir / f"{name}.relay.toml").write_text(relay_toml(at, names, self.ports), encoding="utf-8")
+            (self.dir / f"{name}.profile.toml").write_text(profile_toml(name, self.ports[at]), encoding="utf-8")
         for name in names:
             self.servers.append(self.relay(name))
         for server in self.servers:
-            server.wait_for("ready", lambda s=server: ready(s), START_SECONDS)
+            server.wait_for("ready", lambda s=server: ready_times(s.log) > 0, START_SECONDS)
 
     def relay(self, name):
         return Server([self.context.landbridge, "run", "--config", self.dir / f"{name}.relay.toml"], self.dir / f"{name}.log")
 
+    def measure(self, workload, seconds):
+        if workload.kind == "catch-up":
+            return catch_up.measure(self, seconds)
+        return super().measure(workload, seconds)
+
     def load(self, workload, seconds):
-        args = [workload.kind, "--seconds", seconds, "--warmup", WARMUP_SECONDS]
+        args = ["--seconds", seconds, "--warmup", WARMUP_SECONDS]
         if workload.kind == "event":
             # As many as may be needed where answers are slow; the rate alone says when one begins.
             args += ["--rate", workload.rate, "--in-flight", 1024]
         else:
-            sessions = -(-workload.in_flight // IN_FLIGHT_PER_SESSION)
-            args += ["--in-flight", workload.in_flight, "--batch", workload.batch, "--sessions", sessions]
-        return self.bench(workload.keys, args, seconds + WARMUP_SECONDS + FILL_SECONDS)
+            args += under_way(workload.in_flight, workload.batch)
+        kind = "event" if workload.kind == "seen" else workload.kind
+        return self.bench(workload.keys, [kind, *args], seconds + WARMUP_SECONDS + FILL_SECONDS)
 
-    def fill(self, keys):
-        self.bench(keys, ["get", "--seconds", 1, "--warmup", 0, "--in-flight", 1], FILL_SECONDS)
+    def fill(self, keys, sites=None):
+        """`sites`: how many are to have the entries in the end; all unless told otherwise."""
+        self.bench(keys, ["get", "--seconds", 1, "--warmup", 0, "--in-flight", 1], FILL_SECONDS, sites)
 
-    def bench(self, keys, args, patience):
-        profiles = [self.dir / f"site{at + 1}.profile.toml" for at in (0, self.sites - 1)]
-        common = ["--profile", profiles[0], "--cache", CACHE, "--keys", keys, "--value-bytes", VALUE_BYTES, "--keep", "--json"]
-        listen = ["--listen-profile", profiles[1]]
+    def bench(self, keys, args, patience, sites=None):
         # 1: some operations failed; the figures say how many.
-        out = run([self.context.landbridge, "bench", *args, *common, *listen], patience, accepted=(0, 1))
+        out = run(self.bench_command(keys, args, sites), patience, accepted=(0, 1))
         if not out.strip():
             raise Failed("landbridge bench printed no figures")
-        of = json.loads(out)
-        names = ("operations_per_second", "p50_us", "p99_us", "max_us", "errors", "first_error", "coalesced")
-        return {name: of[name] for name in names}
+        return figures(json.loads(out))
+
+    def bench_command(self, keys, args, sites=None):
+        here, there = (self.dir / f"site{n}.profile.toml" for n in (1, sites or self.sites))
+        common = ["--profile", here, "--listen-profile", there, "--cache", CACHE, "--keys", keys, "--keep", "--json"]
+        size = [] if "--value-bytes" in args else ["--value-bytes", VALUE_BYTES]
+        return [self.context.landbridge, "bench", *args, *size, *common]
 
     def restart_first(self):
         self.servers[0].stop()
+        return self.start_again(0)
+
+    def start_again(self, at):
+        """Starts a relay that was stopped, and returns after how many seconds it was ready."""
         begun = time.monotonic()
-        self.servers[0] = self.relay("site1")
-        self.servers[0].wait_for("ready", lambda: ready(self.servers[0], 2), START_SECONDS)
+        log = self.servers[at].log
+        times = ready_times(log) + 1
+        self.servers[at] = self.relay(f"site{at + 1}")
+        self.servers[at].wait_for("ready", lambda: ready_times(log) >= times, START_SECONDS)
         return time.monotonic() - begun
 
+    def metrics(self, at):
+        """The numbers of a relay, by their names with labels."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[at]}/metrics", timeout=START_SECONDS) as answer:
+            lines = answer.read().decode().splitlines()
+        return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if line and line[0] != "#")}
 
-def ready(server, times=1):
-    """Whether it has said so, in as many runs as have written to its log."""
-    return server.log.read_text(encoding="utf-8", errors="replace").splitlines().count("ready") >= times
+
+def under_way(in_flight, batch=1):
+    """Arguments of so many requests, with sessions enough for them."""
+    return ["--in-flight", in_flight, "--batch", batch, "--sessions", -(-in_flight // IN_FLIGHT_PER_SESSION)]
+
+
+def figures(of):
+    """What is told of the JSON of `landbridge bench`."""
+    names = ("operations_per_second", "p50_us", "p99_us", "max_us", "errors", "first_error", "coalesced")
+    told = {name: of[name] for name in names}
+    if quarters := of["quarters_p50_us"]:
+        told |= {"first_quarter_p50_us": quarters[0], "last_quarter_p50_us": quarters[-1]}
+        told["puts_per_second"] = of["puts"] / of["seconds"]
+    return told
+
+
+def ready_times(log):
+    """How often a relay has said so, in all runs that have written to that log."""
+    return log.read_text(encoding="utf-8", errors="replace").splitlines().count("ready")
 
 
 def relay_toml(at, names, ports):

@@ -29,11 +29,7 @@ class Nats(Peer):
         return run([self.program, "--version"], 10).split()[-1].removeprefix("v")
 
     def unsupported(self, workload):
-        if workload.batch > 1:
-            return "it has no batches"
-        if workload.kind == "event" and self.sites < 2:
-            return "one site"
-        return None
+        return "it has no batches" if workload.batch > 1 else None
 
     def start(self):
         certificates.make(self.dir)

@@ -7,6 +7,8 @@ class Peer:
     name = ""
     # What of a reader's expectations it does not fulfil, or how it was set up.
     setup = ""
+    # Of workloads.
+    kinds = ("put", "get", "event", "memory")
 
     def __init__(self, context):
         self.context = context
@@ -23,12 +25,16 @@ class Peer:
         raise NotImplementedError
 
     def unsupported(self, workload):
-        """Why it has no such workload; nothing where it has."""
-        raise NotImplementedError
+        """Why it has no such workload of its kinds; nothing where it has."""
+        return None
 
     def start(self):
         """Starts its servers in `self.dir`, `self.sites` of them, and waits until they serve."""
         raise NotImplementedError
+
+    def measure(self, workload, seconds):
+        """The figures of a workload at servers that were just started."""
+        return self.memory(workload.keys) if workload.kind == "memory" else self.load(workload, seconds)
 
     def load(self, workload, seconds):
         """Puts an entry under every key, then runs the workload; returns its figures."""

@@ -51,18 +51,12 @@ class Server:
         raise Failed(f"{self.argv[0]} has ended:\n{tail(self.log)}")
 
     def stop(self):
-        """SIGTERM; SIGKILL where that does not do."""
-        if self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                kill_group(self.process)
-        self.process.wait()
+        """Ends it, whatever it does."""
+        end(self.process)
 
 
 def run(argv, seconds, text=None, cwd=None, env=None, accepted=(0,)):
-    """Runs a command to its end and returns what it printed; it is killed when it takes longer than it may."""
+    """Runs a command to its end and returns what it printed; it is ended when it takes longer than it may."""
     argv = [str(word) for word in argv]
     process = subprocess.Popen(
         argv, stdin=subprocess.PIPE if text is not None else subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -73,11 +67,22 @@ def run(argv, seconds, text=None, cwd=None, env=None, accepted=(0,)):
     except subprocess.TimeoutExpired:
         raise Failed(f"{' '.join(argv)}: not done within {seconds:.0f} s") from None
     finally:
-        if process.poll() is None:
-            kill_group(process)
+        # Asked first, it ends what it has started in groups of their own.
+        end(process)
     if process.returncode not in accepted:
         raise Failed(f"{' '.join(argv)}: status {process.returncode}\n{last_lines(out + err)}")
     return out
+
+
+def end(process):
+    """SIGTERM; SIGKILL where that does not do."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            kill_group(process)
+    process.wait()
 
 
 def kill_group(process):
