@@ -1,5 +1,5 @@
-//! `ops/bench/compare`, as far as it needs nobody else's servers: its JSON is as documented and adds up, what can't be had is
-//! told, and nothing is left behind.
+//! `ops/bench/compare`, as far as it needs nobody else's servers, and `ops/bench/growth`: their JSON is as documented and adds
+//! up, what can't be had is told, and nothing is left behind.
 
 use std::{
     fs,
@@ -20,7 +20,11 @@ fn bench() -> PathBuf {
 }
 
 fn compare(dir: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(bench().join("compare"));
+    program("compare", dir, args)
+}
+
+fn program(name: &str, dir: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(bench().join(name));
     command.args(args).current_dir(dir).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.env("XDG_CACHE_HOME", dir.join("cache")).kill_on_drop(true);
     command
@@ -86,6 +90,27 @@ async fn each_round_of_each_workload_is_told_with_medians() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_curve_is_told_and_drawn() {
+    let dir = TempDir::with_prefix("landbridge-").expect("a temporary directory");
+    let out_dir = TempDir::with_prefix("landbridge-").expect("a temporary directory");
+    let (binary, drawn) = (relay::binary().display().to_string(), out_dir.path().display().to_string());
+    let args = ["--landbridge", &binary, "--curves", "sites", "--points", "1", "--seconds", "1", "--out", &drawn];
+    let growth = program("growth", dir.path(), &[&args[..], &["--rounds", "2", "--json", "-"]].concat());
+    let (code, out, err) = ends(growth).await;
+    assert_eq!(code, Some(0), "{out}{err}");
+    let report: Value = serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}"));
+    assert_eq!(report["runs"].as_array().map(Vec::len), Some(2), "{report}");
+    let point = &report["curves"]["sites"][0];
+    assert_eq!(point["at"], 1, "{report}");
+    for figure in ["operations_per_second", "cpu_us_per_put", "p50_us"] {
+        assert!(point[figure].as_f64() > Some(0.0), "{report}");
+    }
+    let svg = fs::read_to_string(out_dir.path().join("growth-sites.svg")).expect("it is drawn");
+    assert!(svg.contains("puts/s") && svg.contains("us per put"), "{svg}");
+    assert!(left(dir.path()).is_empty(), "{:?}", left(dir.path()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_interrupts_it_finds_nothing_left() {
     let dir = TempDir::with_prefix("landbridge-").expect("a temporary directory");
     let binary = relay::binary().display().to_string();
@@ -115,6 +140,16 @@ async fn what_can_not_be_had_and_what_there_is_not_are_told() {
         (&["--dir", "nowhere"], 2, "nowhere"),
     ] {
         let (ended, out, err) = ends(compare(dir.path(), args)).await;
+        assert_eq!(ended, Some(code), "{args:?}: {out}{err}");
+        assert!((out + &err).contains(word), "{args:?}: {err}");
+    }
+    for (args, code, word) in [
+        (&["--help"][..], 0, "exit status"),
+        (&["--landbridge", "nowhere"], 1, "landbridge can't be had"),
+        (&["--curves", "oracle"], 2, "oracle"),
+        (&["--out", "nowhere"], 2, "nowhere"),
+    ] {
+        let (ended, out, err) = ends(program("growth", dir.path(), args)).await;
         assert_eq!(ended, Some(code), "{args:?}: {out}{err}");
         assert!((out + &err).contains(word), "{args:?}: {err}");
     }

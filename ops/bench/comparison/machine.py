@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shutil
 import statistics
 import time
 
@@ -11,11 +12,21 @@ FLUSHES = 200
 
 def describe():
     """What stays the same for the while."""
-    with open("/proc/meminfo", encoding="utf-8") as lines:
-        memory = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemTotal:"))
+    memory = memory_bytes("MemTotal")
     with open("/proc/cpuinfo", encoding="utf-8") as lines:
         model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
     return {"cores": len(os.sched_getaffinity(0)), "processor": model, "memory_bytes": memory, "kernel": platform.release()}
+
+
+def room(dir):
+    """Bytes that are left: of memory, and of the disk."""
+    return memory_bytes("MemAvailable"), shutil.disk_usage(dir).free
+
+
+def memory_bytes(name):
+    """As the kernel counts it under that name."""
+    with open("/proc/meminfo", encoding="utf-8") as lines:
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
 
 
 def condition(dir):

@@ -42,8 +42,13 @@ def table(of, workloads, peers):
         for figure, words in workload.figures:
             cells = [cell(of[workload.name].get(peer, {}).get(figure), peer) for peer in peers]
             rows.append([workload.name, words, *cells])
+    return aligned(rows)
+
+
+def aligned(rows):
+    """A Markdown table; the first row is its head."""
     widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
-    rows.insert(1, ["-" * width for width in widths])
+    rows = [rows[0], ["-" * width for width in widths], *rows[1:]]
     return ["| " + " | ".join(text.ljust(width) for text, width in zip(row, widths)) + " |" for row in rows]
 
 
