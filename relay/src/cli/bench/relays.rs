@@ -94,7 +94,7 @@ impl Relays {
         let mut text = format!(
             "site = \"{site_name}\"\nlisten = \"127.0.0.1:{}\"\n\n[store]\ndir = \"{site_name}.store\"\n\n[tls]\n\
              certificate = \"certs/{site_name}.relay.pem\"\nkey = \"certs/{site_name}.relay.key\"\ntrust = \"certs/ca.pem\"\n\n\
-             [limits]\nmax_sessions = {}\nmax_sessions_per_certificate = {}\n\n[[caches]]\nname = \"{}\"\n",
+             [limits]\nmax_sessions = {}\nmax_sessions_per_certificate = {}\ndrain_timeout = \"2s\"\n\n[[caches]]\nname = \"{}\"\n",
             self.ports[at],
             self.sessions * 2,
             self.sessions,
