@@ -155,7 +155,7 @@ fn a_repair_is_taken_of_a_peer_that_was_met_of_known_sites_and_of_its_own_cache_
     let stranger = seen(&[version("x", 1)]);
     let foreign = live(LATEST, "k", version("x", 1), "value");
     let mut of = |by, name, theirs: &Vector, record: &Record| repair(&mut relay, by, name, theirs, record);
-    assert_eq!(code(of(RunId(99), LATEST, &theirs, &entry)), ErrorCode::HandshakeAnew);
+    assert_eq!(code(of(RunId(99), LATEST, &theirs, &entry)), ErrorCode::FormerRun);
     assert_eq!(code(of(run("b"), LATEST, &stranger, &entry)), ErrorCode::ForeignOrigin);
     assert_eq!(code(of(run("b"), LATEST, &theirs, &foreign)), ErrorCode::ForeignOrigin);
     assert_eq!(of(run("b"), WINS, &theirs, &entry), Ok(0), "of another cache");
